@@ -1,0 +1,1 @@
+"""What is measured: contact sheets now; sweeps, scores and verdicts to come."""

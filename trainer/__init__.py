@@ -1,0 +1,1 @@
+"""What is learned: a job becomes a run, a run becomes LoRA files."""

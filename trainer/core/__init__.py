@@ -1,0 +1,1 @@
+"""Floors that know nothing of training: errors, schema, events, files."""

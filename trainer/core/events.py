@@ -1,0 +1,212 @@
+"""What a run says while it runs: typed events, one JSON object a line.
+
+The events file in a run's folder is the only channel between a worker process and
+whoever watches it. A watcher that starts late, or starts again, reads it from the top.
+After `Started(resumed_from=n)` the steps numbered above n are told again: the later
+telling counts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["completed", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. A subclass is a kind of line in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing(Event):
+    """Work before, between or after the steps.
+
+    Attributes:
+        phase: "scan", "load", "cache", "prior", "proof".
+        done: How many of `total` pictures, captions or files are dealt with.
+    """
+
+    phase: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """The run has its parts and is about to take steps `resumed_from + 1` to `steps`."""
+
+    steps: int
+    epochs: int
+    images: int
+    seed: int
+    device: str
+    precision: str
+    trainable: int
+    """Parameters that train."""
+    modules: int
+    """Modules that carry an adapter."""
+    resumed_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped(Event):
+    """One optimizer step is done.
+
+    Attributes:
+        seconds: Wall time of the step, by phase: "data", "forward", "backward", "update".
+        gradient: Norm of the gradient before clipping.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    rate: float
+    gradient: float
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Validated(Event):
+    """The loss on held-out pictures, with the same noise and timesteps each time."""
+
+    step: int
+    epoch: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """A sample picture is in the run folder; `path` is relative to it."""
+
+    step: int
+    epoch: int
+    prompt: str
+    seed: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Event):
+    """A LoRA file is in the run folder; `path` is relative to it."""
+
+    step: int
+    epoch: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Event):
+    """The state to resume from is on disk, as of `step`."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """Something a person should know; the run goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proven(Event):
+    """The finished LoRA file was opened again and does what the trained model does.
+
+    Attributes:
+        moved: Mean absolute difference of a picture at strength 1 from strength 0, 0 to 255.
+        difference: Largest difference from the trained model's own picture, 0 to 255.
+    """
+
+    path: str
+    modules: int
+    moved: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """The last event of a worker process."""
+
+    status: Status
+    step: int = 0
+    problem: str = ""
+    where: str = ""
+    hint: str = ""
+    exit_code: int = 0
+
+
+Emit = Callable[[Event], None]
+KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (
+        Preparing,
+        Started,
+        Stepped,
+        Validated,
+        Sampled,
+        Saved,
+        Kept,
+        Warned,
+        Proven,
+        Ended,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event and when it was told, in seconds since the epoch (Unix time)."""
+
+    event: Event
+    time: float
+
+
+def write_to(path: Path) -> Emit:
+    """An `Emit` that appends to the file at `path`, flushed line by line."""
+
+    def emit(event: Event) -> None:
+        line = {"kind": type(event).__name__, "time": round(time.time(), 3), **asdict(event)}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    return emit
+
+
+def end_last_line(path: Path) -> None:
+    """Close a line that a killed process left half written, so that the next one stands alone."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def parse(line: str) -> Told | None:
+    """The event of one line; None for a half-written line or a kind from a newer version."""
+    try:
+        values: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    kind = KINDS.get(values.pop("kind", ""))
+    if kind is None:
+        return None
+    when = values.pop("time", 0.0)
+    known = {f.name for f in fields(kind)}
+    return Told(kind(**{k: v for k, v in values.items() if k in known}), when)
+
+
+def read(path: Path) -> Iterator[Told]:
+    """The events so far, oldest first. A last line still being written is left for later."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            told = parse(line) if line.endswith("\n") else None
+            if told is not None:
+                yield told

@@ -1,0 +1,167 @@
+"""Config classes, and the one reading of them that every face of the app shares.
+
+A field is declared once: its type, bounds, default and docstring, plus a `Knob` for what
+a type cannot say. The form, the command line, the job file and the reference page are all
+drawn from `describe()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+from trainer.core.registry import Registry
+
+Kind = Literal["flag", "whole", "real", "text", "path", "choice", "list"]
+Condition = tuple[str, str]
+"""A field path and the value it must hold for another field to count."""
+
+
+class Config(BaseModel):
+    """Base of every section of a job: strict, immutable, documented by docstrings."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What a person sees of a field beyond its type.
+
+    Attributes:
+        label: Short title; the field name in words when left out.
+        unit: "px", "steps", "GiB"; shown after the value.
+        step: Smallest useful change.
+        advanced: Folded away until asked for.
+        private: Personal to one machine or person (paths, prompts); never in a preset.
+        why: Where the default comes from.
+    """
+
+    label: str = ""
+    unit: str = ""
+    step: float | None = None
+    advanced: bool = False
+    private: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """One settable value, told without pydantic and without widgets."""
+
+    path: str
+    kind: Kind
+    label: str
+    help: str
+    default: Any
+    knob: Knob = Knob()
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    optional: bool = False
+    required: bool = False
+    only_if: Condition | None = None
+
+    @property
+    def group(self) -> str:
+        """The section of the job that the field stands in."""
+        return self.path.split(".", maxsplit=1)[0]
+
+
+def describe(
+    config: type[BaseModel], prefix: str = "", only_if: Condition | None = None
+) -> Iterator[FieldSpec]:
+    """Every settable field below `config`, depth first, in the order declared."""
+    for name, info in config.model_fields.items():
+        path = f"{prefix}{name}"
+        registry = next((m for m in info.metadata if isinstance(m, Registry)), None)
+        if registry is not None:
+            yield from _describe_plugins(path, info, registry)
+        elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from describe(info.annotation, f"{path}.", only_if)
+        else:
+            yield _describe_field(path, name, info, only_if)
+
+
+def _describe_plugins(path: str, info: FieldInfo, registry: Registry[Any]) -> Iterator[FieldSpec]:
+    chosen = info.get_default(call_default_factory=True, validated_data={})
+    kind = f"{path}.kind"
+    yield FieldSpec(
+        path=kind,
+        kind="choice",
+        label=registry.noun.capitalize(),
+        help=info.description or "",
+        default=getattr(chosen, "kind", registry.default),
+        choices=tuple(registry),
+    )
+    for name in registry:
+        for spec in describe(registry[name], f"{path}.", (kind, name)):
+            if spec.path != kind:
+                yield spec
+
+
+def _describe_field(path: str, name: str, info: FieldInfo, only_if: Condition | None) -> FieldSpec:
+    knob = next((m for m in info.metadata if isinstance(m, Knob)), Knob())
+    kind, choices, optional = _classify(info.annotation)
+    low, high = _bounds(info)
+    return FieldSpec(
+        path=path,
+        kind=kind,
+        label=knob.label or name.replace("_", " ").capitalize(),
+        help=info.description or "",
+        default=None if info.is_required() else info.get_default(call_default_factory=True),
+        knob=knob,
+        choices=choices,
+        low=low,
+        high=high,
+        optional=optional,
+        required=info.is_required(),
+        only_if=only_if,
+    )
+
+
+def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
+    low: Any = None
+    high: Any = None
+    for mark in info.metadata:
+        match mark:
+            case Ge(ge=bound) | Gt(gt=bound):
+                low = bound
+            case Le(le=bound) | Lt(lt=bound):
+                high = bound
+    return low, high
+
+
+def _classify(annotation: Any) -> tuple[Kind, tuple[str, ...], bool]:
+    """The kind of a type, its choices, and whether it may be left empty."""
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        inner = [a for a in get_args(annotation) if a is not NoneType]
+        if len(inner) != 1:
+            raise TypeError(f"a field holds one type, or one type or nothing; got {annotation}")
+        kind, choices, _ = _classify(inner[0])
+        return kind, choices, True
+    if origin is Literal:
+        return "choice", get_args(annotation), False
+    if origin in (list, tuple):
+        return "list", (), False
+    plain: dict[Any, Kind] = {
+        bool: "flag",
+        int: "whole",
+        float: "real",
+        str: "text",
+        Path: "path",
+    }
+    return plain[annotation], (), False

@@ -1,0 +1,1 @@
+"""Pure maths of noise and denoising."""

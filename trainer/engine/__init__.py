@@ -1,0 +1,1 @@
+"""Taking steps, saving, sampling, validating."""

@@ -1,0 +1,129 @@
+"""What a model family is to the rest of the app.
+
+A family is one file with two classes: a `ModelConfig`, which can be read and shown
+without torch, and the `LoadedModel` that its `load` returns. The training loop, the
+cache and the renderer know only what stands here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from trainer.core.registry import Registry
+from trainer.core.schema import Config, Knob
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from torch import Generator, Tensor, nn
+
+    from trainer.core.batch import Batch
+    from trainer.core.device import Plan
+
+BaseRef = Annotated[
+    str,
+    Field(
+        description="Model to adapt: `demo` (the small one that ships with Sweetspot), a folder "
+        "in Diffusers format, or the name of a hub repository."
+    ),
+    Knob(label="Base model", private=True, why="Works on any machine, without a download."),
+]
+Resolution = Annotated[
+    int,
+    Field(
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        description="Side of the square whose area every training picture is scaled to. "
+        "The size the base model was trained at learns best.",
+    ),
+    Knob(unit="px", step=64),
+]
+
+
+class ModelConfig(Config, ABC):
+    """Which base model to adapt."""
+
+    kind: str
+    base: BaseRef
+    resolution: Resolution
+
+    @abstractmethod
+    def load(self, plan: Plan) -> LoadedModel:
+        """Read the weights and put them where `plan` says.
+
+        Raises:
+            ModelError: The model is missing, damaged or of another family.
+        """
+
+
+class LoadedModel(ABC):
+    """A base model in memory.
+
+    Attributes:
+        denoiser: The UNet or transformer.
+        text_encoders: By the name they have in the pipeline ("text_encoder"); empty once
+            `release` has freed them.
+        plan: Where it is, in what format.
+        image_key: Names the weights and settings of `encode_images`; part of cache keys.
+        text_key: The same for `encode_captions`.
+        size_step: Picture sides must be multiples of this, px.
+    """
+
+    targets: ClassVar[dict[str, str]]
+    """Named choices of modules that carry an adapter: name -> regular expression that a
+    module's whole path in the denoiser must match."""
+
+    text_targets: ClassVar[str]
+    """The same for text encoders, with one choice."""
+
+    denoiser: nn.Module
+    text_encoders: dict[str, nn.Module]
+    plan: Plan
+    image_key: str
+    text_key: str
+    size_step: int
+
+    @property
+    @abstractmethod
+    def modelspec(self) -> dict[str, str]:
+        """`ss_*` and `modelspec.*` header entries by which readers file a LoRA of this model."""
+
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """`(B, 3, H, W)` in [-1, 1] -> the latents' mean and deviation `(B, 2, C, h, w)`, fp32.
+
+        Both already carry the family's scaling and shift.
+        """
+
+    @abstractmethod
+    def encode_captions(self, captions: tuple[str, ...]) -> dict[str, Tensor]:
+        """Conditioning for `losses` and `render`, batch first, one row a caption.
+
+        Differentiable when a text encoder trains.
+        """
+
+    @abstractmethod
+    def draw_noise(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
+        """Noise for one picture's latents `(C, h, w)`, fp32."""
+
+    @abstractmethod
+    def draw_time(self, generator: Generator) -> Tensor:
+        """When on the way from picture to noise to train: a scalar as `Batch.times` holds."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> Tensor:
+        """The loss of each picture, `(B,)` fp32, not yet weighted by `batch.weights`."""
+
+    @abstractmethod
+    def pipeline(self) -> DiffusionPipeline:
+        """A Diffusers pipeline over the parts that are in memory, to render with."""
+
+    @abstractmethod
+    def release(self, part: str) -> None:
+        """Free "images" (the VAE's encoder is no longer needed) or "captions" (text encoders)."""
+
+
+families: Registry[ModelConfig] = Registry("model family", package="trainer.families", default="sd")

@@ -1,0 +1,184 @@
+"""A base model as files: where it lies, whether it is whole, and reading its parts.
+
+Only safetensors are read. A pickle (`.ckpt`, `.bin`, `.pt`) can run code when it is opened,
+and so can a `.py` file beside a model; both are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.core.errors import ModelError
+from trainer.core.files import hash_file, hash_text
+
+if TYPE_CHECKING:
+    from trainer.core.device import Plan
+
+DEMO = Path(__file__).parents[2] / "assets" / "demo" / "sd"
+_PICKLES = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A base model in Diffusers format on this machine's disk."""
+
+    path: Path
+    parts: dict[str, Any]
+    """model_index.json: part name -> [library, class]."""
+
+    @classmethod
+    def find(cls, base: str, *, pipeline: str) -> ModelFolder:
+        """Resolve `demo`, a folder or a hub name, and check that it is whole.
+
+        Raises:
+            ModelError: It is absent, a pickle, damaged, or made for another pipeline.
+        """
+        path = DEMO if base == "demo" else Path(base).expanduser()
+        if path.suffix.lower() in _PICKLES:
+            raise ModelError(
+                f"{path.suffix} files are pickles, which can run code when opened",
+                where=str(path),
+                hint="a .safetensors version of the model, as a folder in Diffusers format",
+            )
+        if not path.exists():
+            path = _from_hub(base)
+        index = path / "model_index.json"
+        if not index.is_file():
+            raise ModelError(
+                "this is no model folder: model_index.json is missing",
+                where=str(path),
+                hint="the folder that holds unet/, vae/ and text_encoder/",
+            )
+        folder = cls(path, _read_json(index))
+        folder._check(pipeline)
+        return folder
+
+    def _check(self, pipeline: str) -> None:
+        made_for = self.parts.get("_class_name")
+        if made_for != pipeline:
+            raise ModelError(
+                f"the model is made for {made_for!r}, and this family loads {pipeline!r}",
+                where=str(self.path),
+                hint="a model of this family, or another `model.kind`",
+            )
+        for name, entry in self.parts.items():
+            if isinstance(entry, list) and entry[0] not in (None, "diffusers", "transformers"):
+                if name in ("safety_checker", "feature_extractor"):
+                    continue
+                raise ModelError(
+                    f"its part {name!r} wants code from {entry[0]!r}, which is not run",
+                    where=str(self.path / "model_index.json"),
+                )
+
+    def part(self, name: str, plan: Plan) -> Any:
+        """One network of the model, frozen, in the plan's format, on its device.
+
+        Raises:
+            ModelError: A file is missing or damaged.
+        """
+        import torch
+
+        network = self._read(name, lambda cls: _load(cls, self.path, name, plan.dtype))
+        network.requires_grad_(False)
+        network.eval()
+        bad = [n for n, p in network.named_parameters() if not torch.isfinite(p).all()]
+        if bad:
+            raise ModelError(
+                f"{len(bad)} tensors hold NaN or infinite values, the first is {bad[0]!r}",
+                where=str(self.path / name),
+                hint="download the model again",
+            )
+        return network.to(plan.device)
+
+    def tokenizer(self, name: str) -> Any:
+        """A tokenizer of the model."""
+        return self._read(
+            name, lambda cls: cls.from_pretrained(self.path / name, local_files_only=True)
+        )
+
+    def scheduler(self) -> Any:
+        """The scheduler that the model was published with."""
+        return self._read("scheduler", lambda cls: cls.from_pretrained(self.path / "scheduler"))
+
+    def fingerprint(self, name: str) -> str:
+        """A hash of the part's weights and settings, for cache keys and metadata."""
+        files = sorted(
+            f for f in (self.path / name).iterdir() if f.suffix in (".safetensors", ".json")
+        )
+        return hash_text(*(f"{f.name}={hash_file(f)}" for f in files))
+
+    def _read(self, name: str, load: Callable[[Any], Any]) -> Any:
+        import importlib
+
+        entry = self.parts.get(name)
+        if not isinstance(entry, list) or not (self.path / name).is_dir():
+            raise ModelError(
+                f"the model has no part {name!r}",
+                where=str(self.path),
+                hint="download the model again; a part may be missing",
+            )
+        cls = getattr(importlib.import_module(entry[0]), entry[1])
+        try:
+            return load(cls)
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            raise _in_plain_words(error, self.path / name) from error
+
+
+def _load(cls: Any, path: Path, name: str, dtype: Any) -> Any:
+    return cls.from_pretrained(
+        path / name,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+
+
+def _in_plain_words(error: Exception, where: Path) -> ModelError:
+    pickles = [f.name for f in where.iterdir() if f.suffix in _PICKLES]
+    weights = list(where.glob("*.safetensors"))
+    if pickles and not weights:
+        return ModelError(
+            f"its weights are a pickle ({pickles[0]}), which can run code when opened",
+            where=str(where),
+            hint="a version of the model with .safetensors files",
+        )
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ModelError(
+        f"this part of the model cannot be read: {first}",
+        where=str(where),
+        hint="download the model again; a file may be missing or cut short",
+    )
+
+
+def _from_hub(base: str) -> Path:
+    """The local copy of a hub repository, fetched when it is not there yet."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.txt", "*.safetensors"]
+    try:
+        return Path(snapshot_download(base, allow_patterns=patterns, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    try:
+        return Path(snapshot_download(base, allow_patterns=patterns))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise ModelError(
+            f"there is no folder {base!r}, and it cannot be had from the hub either",
+            where="model.base",
+            hint="a folder in Diffusers format, or 'demo'",
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(
+            "this file is not JSON", where=str(path), hint="download the model again"
+        ) from error
+    return values

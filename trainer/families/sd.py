@@ -1,0 +1,178 @@
+"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, a UNet, epsilon or velocity prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from trainer.core.schema import Config, Knob
+from trainer.families.base import BaseRef, LoadedModel, ModelConfig, Resolution, families
+from trainer.families.folder import ModelFolder
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from torch import Generator, Tensor, nn
+
+    from trainer.core.batch import Batch
+    from trainer.core.device import Plan
+
+
+class NoiseConfig(Config):
+    """How pictures are noised while training, and how the answers are weighed."""
+
+    prediction: Annotated[
+        Literal["auto", "epsilon", "v_prediction"], Knob(advanced=True, why="The model knows.")
+    ] = "auto"
+    """What the denoiser answers: the noise or the velocity. `auto` reads it from the model."""
+
+    min_snr_gamma: Annotated[
+        float,
+        Field(ge=0, le=100),
+        Knob(advanced=True, why="The paper's 5 helps; off is the plain loss."),
+    ] = 0.0
+    """Weigh timesteps by min-SNR with this gamma (arXiv:2303.09556); 0 turns it off."""
+
+    offset: Annotated[
+        float, Field(ge=0, le=1), Knob(label="Noise offset", advanced=True, why="Off.")
+    ] = 0.0
+    """Shift each picture's noise as a whole by this much; teaches very dark and bright pictures."""
+
+
+@families.add
+class SdConfig(ModelConfig):
+    """Stable Diffusion 1.x or 2.x."""
+
+    kind: Literal["sd"] = "sd"
+    base: BaseRef = "demo"
+    resolution: Resolution = 512
+    noise: NoiseConfig = NoiseConfig()
+
+    def load(self, plan: Plan) -> Sd:
+        return Sd(self, plan)
+
+
+class Sd(LoadedModel):
+    """A loaded Stable Diffusion 1.x or 2.x model."""
+
+    targets: ClassVar[dict[str, str]] = {
+        "attention": r".*\.attn[12]\.(to_q|to_k|to_v|to_out\.0)",
+        "attention+ff": r".*\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2))",
+        "linear": r".*\.attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|proj|2))",
+        "linear+conv": r"(down_blocks|mid_block|up_blocks)\..*"
+        r"\.(to_q|to_k|to_v|to_out\.0|proj|2|proj_in|proj_out|conv|conv1|conv2|conv_shortcut"
+        r"|time_emb_proj)",
+    }
+    text_targets: ClassVar[str] = r".*\.(self_attn\.(q_proj|k_proj|v_proj|out_proj))"
+
+    def __init__(self, config: SdConfig, plan: Plan) -> None:
+        folder = ModelFolder.find(config.base, pipeline="StableDiffusionPipeline")
+        self._folder = folder
+        self._noise = config.noise
+        self.plan = plan
+        self.tokenizer: Any = folder.tokenizer("tokenizer")
+        self.scheduler: Any = folder.scheduler()
+        self.denoiser = cast("nn.Module", folder.part("unet", plan))
+        self.text_encoders = {"text_encoder": cast("nn.Module", folder.part("text_encoder", plan))}
+        self.vae: Any = folder.part("vae", plan)
+        self._unet_config: Any = cast("Any", self.denoiser).config
+        self._signals = self.scheduler.alphas_cumprod.to(plan.device)
+        self.prediction = self._settle_prediction()
+        self.image_key = folder.fingerprint("vae") + f":{plan.precision}"
+        self.text_key = folder.fingerprint("text_encoder") + f":{plan.precision}"
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.size_step = factor * 2 ** (len(self._unet_config.block_out_channels) - 1)
+        self.base_hash = folder.fingerprint("unet")
+
+    @property
+    def modelspec(self) -> dict[str, str]:
+        second = self._unet_config.cross_attention_dim == 1024
+        velocity = self.prediction == "v_prediction"
+        if second:
+            architecture = f"stable-diffusion-v2-{'768-v' if velocity else '512'}"
+        else:
+            architecture = "stable-diffusion-v1"
+        return {
+            "ss_base_model_version": f"sd_v{2 if second else 1}{'_v' if velocity else ''}",
+            "ss_v2": str(second),
+            "modelspec.architecture": f"{architecture}/lora",
+            "modelspec.implementation": "diffusers",
+            "modelspec.prediction_type": "v" if velocity else "epsilon",
+        }
+
+    def _settle_prediction(self) -> Literal["epsilon", "v_prediction"]:
+        told = self.scheduler.config.prediction_type
+        asked = self._noise.prediction
+        return cast("Literal['epsilon', 'v_prediction']", told if asked == "auto" else asked)
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        import torch
+
+        moments = self.vae.encode(pixels.to(self.plan.device, self.plan.dtype)).latent_dist
+        both = torch.stack((moments.mean, moments.std), dim=1).float()
+        return both * float(self.vae.config.scaling_factor)
+
+    def encode_captions(self, captions: tuple[str, ...]) -> dict[str, Tensor]:
+        encoder = self.text_encoders["text_encoder"]
+        tokens = self.tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
+        return {"encoder_hidden_states": encoder(tokens.to(self.plan.device))[0]}
+
+    def draw_noise(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
+        from trainer.diffusion import noise
+
+        return noise.draw_noise(shape, generator, offset=self._noise.offset)
+
+    def draw_time(self, generator: Generator) -> Tensor:
+        import torch
+
+        return torch.randint(0, len(self._signals), (), generator=generator)
+
+    def losses(self, batch: Batch) -> Tensor:
+        from trainer.diffusion import noise
+
+        noisy = noise.add_noise(batch.latents, batch.noise, self._signals, batch.times)
+        wanted = noise.target(
+            batch.latents, batch.noise, self._signals, batch.times, self.prediction
+        )
+        conditioning = batch.conditioning or self.encode_captions(batch.captions)
+        dtype = self.plan.dtype
+        answer = self.denoiser(
+            noisy.to(dtype),
+            batch.times,
+            return_dict=False,
+            **{name: value.to(dtype) for name, value in conditioning.items()},
+        )[0]
+        losses = (answer.float() - wanted).square().mean(dim=(1, 2, 3))
+        if self._noise.min_snr_gamma:
+            losses = losses * noise.min_snr_weights(
+                self._signals, batch.times, self._noise.min_snr_gamma, self.prediction
+            )
+        return losses
+
+    def pipeline(self) -> DiffusionPipeline:
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoders.get("text_encoder"),
+            tokenizer=self.tokenizer,
+            unet=self.denoiser,
+            scheduler=type(self.scheduler).from_config(self.scheduler.config),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def release(self, part: str) -> None:
+        if part == "captions":
+            self.text_encoders = {}
+        elif part == "images":
+            self.vae.encoder = None

@@ -1,0 +1,1 @@
+"""What is asked (a job) and where it is done (a run)."""

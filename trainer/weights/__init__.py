@@ -1,0 +1,1 @@
+"""Adapters on models, and in files."""
