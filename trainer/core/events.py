@@ -38,6 +38,17 @@ class Preparing(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """What the run will do and need, in words, told before the model is loaded.
+
+    Attributes:
+        facts: Label -> sentence, in the order to show them.
+    """
+
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Started(Event):
     """The run has its parts and is about to take steps `resumed_from + 1` to `steps`."""
 
@@ -146,6 +157,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         Preparing,
+        Planned,
         Started,
         Stepped,
         Validated,

@@ -8,6 +8,7 @@ cache and the renderer know only what stands here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -43,12 +44,38 @@ Resolution = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What training a model takes, found without reading its weights.
+
+    Attributes:
+        weights: Parameters of each part, by its name in the pipeline.
+        adapted: Of each module that the targets mean, its inputs and outputs (a LoRA of rank r
+            adds r times their sum).
+        flops: Floating-point operations of the denoiser's forward pass, one picture.
+        kept: Bytes that the forward pass keeps for the backward pass, one picture, in 16 bits.
+    """
+
+    weights: dict[str, int]
+    adapted: dict[str, tuple[int, int]]
+    flops: int
+    kept: int
+
+
 class ModelConfig(Config, ABC):
     """Which base model to adapt."""
 
     kind: str
     base: BaseRef
     resolution: Resolution
+
+    @abstractmethod
+    def outline(self, targets: str) -> Outline:
+        """What the model takes, from its configuration files alone.
+
+        Raises:
+            ModelError: The model is missing, damaged or of another family.
+        """
 
     @abstractmethod
     def load(self, plan: Plan) -> LoadedModel:
@@ -69,6 +96,8 @@ class LoadedModel(ABC):
         plan: Where it is, in what format.
         image_key: Names the weights and settings of `encode_images`; part of cache keys.
         text_key: The same for `encode_captions`.
+        base_hash: Names the denoiser's weights.
+        native_side: Side of the square pictures it was made for, px.
         size_step: Picture sides must be multiples of this, px.
     """
 
@@ -84,6 +113,8 @@ class LoadedModel(ABC):
     plan: Plan
     image_key: str
     text_key: str
+    base_hash: str
+    native_side: int
     size_step: int
 
     @property
@@ -116,6 +147,16 @@ class LoadedModel(ABC):
     @abstractmethod
     def losses(self, batch: Batch) -> Tensor:
         """The loss of each picture, `(B,)` fp32, not yet weighted by `batch.weights`."""
+
+    @abstractmethod
+    def render_arguments(
+        self, positive: dict[str, Tensor], negative: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What `encode_captions` gave, as the pipeline's call takes it."""
+
+    @abstractmethod
+    def checkpoint_activations(self) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
 
     @abstractmethod
     def pipeline(self) -> DiffusionPipeline:

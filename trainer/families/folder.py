@@ -94,6 +94,26 @@ class ModelFolder:
             )
         return network.to(plan.device)
 
+    def empty(self, name: str) -> Any:
+        """One network of the model without weights (on torch's meta device), in bf16."""
+        import torch
+        import transformers
+
+        def build(cls: Any) -> Any:
+            if issubclass(cls, transformers.PreTrainedModel):
+                config = cls.config_class.from_pretrained(self.path / name, local_files_only=True)
+            else:
+                config = cls.load_config(self.path / name, local_files_only=True)
+            with torch.device("meta"):
+                network = (
+                    cls(config)
+                    if issubclass(cls, transformers.PreTrainedModel)
+                    else cls.from_config(config)
+                )
+            return network.to(torch.bfloat16).requires_grad_(requires_grad=False)
+
+        return self._read(name, build)
+
     def tokenizer(self, name: str) -> Any:
         """A tokenizer of the model."""
         return self._read(

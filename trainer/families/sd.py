@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from trainer.core.schema import Config, Knob
-from trainer.families.base import BaseRef, LoadedModel, ModelConfig, Resolution, families
+from trainer.families.base import (
+    BaseRef,
+    LoadedModel,
+    ModelConfig,
+    Outline,
+    Resolution,
+    families,
+)
 from trainer.families.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -48,6 +55,32 @@ class SdConfig(ModelConfig):
     resolution: Resolution = 512
     noise: NoiseConfig = NoiseConfig()
 
+    def outline(self, targets: str) -> Outline:
+        import torch
+
+        from trainer.families.measure import measure
+
+        folder = ModelFolder.find(self.base, pipeline="StableDiffusionPipeline")
+        unet = folder.empty("unet")
+        words = folder.empty("text_encoder")
+        vae = folder.empty("vae")
+        side = self.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
+        with torch.device("meta"):
+            latents = torch.empty(1, unet.config.in_channels, side, side, dtype=torch.bfloat16)
+            times = torch.zeros(1, dtype=torch.long)
+            context = torch.empty(
+                1,
+                words.config.max_position_embeddings,
+                unet.config.cross_attention_dim,
+                dtype=torch.bfloat16,
+            )
+        return measure(
+            {"unet": unet, "text_encoder": words, "vae": vae},
+            denoiser=unet,
+            call=lambda: unet(latents, times, encoder_hidden_states=context).sample,
+            pattern=Sd.targets.get(targets, targets),
+        )
+
     def load(self, plan: Plan) -> Sd:
         return Sd(self, plan)
 
@@ -82,6 +115,7 @@ class Sd(LoadedModel):
         self.text_key = folder.fingerprint("text_encoder") + f":{plan.precision}"
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.size_step = factor * 2 ** (len(self._unet_config.block_out_channels) - 1)
+        self.native_side = factor * self._unet_config.sample_size
         self.base_hash = folder.fingerprint("unet")
 
     @property
@@ -154,6 +188,17 @@ class Sd(LoadedModel):
                 self._signals, batch.times, self._noise.min_snr_gamma, self.prediction
             )
         return losses
+
+    def render_arguments(
+        self, positive: dict[str, Tensor], negative: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {
+            "prompt_embeds": positive["encoder_hidden_states"],
+            "negative_prompt_embeds": negative["encoder_hidden_states"],
+        }
+
+    def checkpoint_activations(self) -> None:
+        cast("Any", self.denoiser).enable_gradient_checkpointing()
 
     def pipeline(self) -> DiffusionPipeline:
         from diffusers import StableDiffusionPipeline

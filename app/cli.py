@@ -1,0 +1,334 @@
+"""The command line. Prints; decides nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trainer.core.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from trainer.job.config import JobConfig
+    from trainer.job.run import Run
+
+app = typer.Typer(
+    help="Train LoRAs, and find the epoch and strength to keep. Exit codes: docs/exit-codes.md.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+dataset_app = typer.Typer(help="Look at a folder of pictures.", no_args_is_help=True)
+lora_app = typer.Typer(help="Look into LoRA files.", no_args_is_help=True)
+runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(lora_app, name="lora")
+app.add_typer(runs_app, name="runs")
+
+JobFile = Annotated[Path | None, typer.Argument(help="A job in TOML.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Where run folders are.")]
+LoraFile = Annotated[Path, typer.Argument(help="A .safetensors file.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder, or its name in the runs folder.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def run() -> int:
+    """Run the command line; an error a person can mend is two lines, not a traceback."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        err.print(Text(f"error: {error}", style="red"))
+        return error.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        shown = getattr(error, "show", None)
+        if shown is None:
+            raise
+        shown()
+        return int(getattr(error, "exit_code", 2))
+    return 0
+
+
+@app.command()
+def train(
+    job: JobFile = None,
+    override: Set = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this run exactly.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a LoRA as a job file says.
+
+    Ctrl-C finishes the step, saves and ends; --resume goes on from there.
+    """
+    from trainer.job.file import load_job
+    from trainer.job.run import Run
+
+    if (job is None) == (resume is None):
+        raise typer.BadParameter("give a job file, or --resume with a run's folder")
+    if resume is not None:
+        if override:
+            raise typer.BadParameter("a resumed run keeps its settings; --set starts a new one")
+        raise typer.Exit(_watch(_resumable(resume), as_json=as_json))
+    assert job is not None
+    asked = load_job(job, override or [])
+    if plan:
+        _plan(asked, as_json=as_json)
+        return
+    raise typer.Exit(_watch(Run.create(asked), as_json=as_json))
+
+
+@app.command()
+def demo(
+    subject: Annotated[bool, typer.Option("--subject", help="A character, not the style.")] = False,
+    runs: RunsFolder = Path("runs"),
+    override: Set = None,
+) -> None:
+    """Train a small LoRA on the model that ships with Sweetspot, and show what it learned."""
+    from app.demo import demo_job, draw_sheet
+    from trainer.job.run import Run
+
+    made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
+    code = _watch(made, as_json=False)
+    if code == 0:
+        out.print(f"\nsample grid: {draw_sheet(made)}")
+        for file in sorted(made.lora.iterdir()):
+            out.print(f"LoRA file:   {file} ({file.stat().st_size / 1e6:.2f} MB)")
+    raise typer.Exit(code)
+
+
+@app.command()
+def sample(
+    prompt: Annotated[str, typer.Argument(help="What to render.")],
+    lora: Annotated[Path | None, typer.Option(help="A LoRA file.")] = None,
+    strength: Annotated[float, typer.Option(help="How strongly the LoRA acts.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Fixes the picture.")] = 0,
+    base: Annotated[str, typer.Option(help="Base model: demo, a folder, a hub name.")] = "demo",
+    family: Annotated[str, typer.Option(help="Model family.")] = "sd",
+    negative: Annotated[str, typer.Option(help="What not to show.")] = "",
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
+    guidance: Annotated[float, typer.Option(min=0, max=50, help="How strictly.")] = 7.0,
+    size: Annotated[int, typer.Option(min=0, help="Side in px; 0 is the model's own.")] = 0,
+    to: Annotated[Path, typer.Option("--out", help="Where the PNG goes.")] = Path("sample.png"),
+) -> None:
+    """Render one picture, with a LoRA at a strength; the PNG carries its recipe."""
+    from app.demo import Shot, render_shot
+
+    shot = Shot(prompt, lora, strength, seed, base, family, negative, steps, guidance, size)
+    out.print(f"wrote {render_shot(shot, to)}")
+
+
+@dataset_app.command("check")
+def dataset_check(
+    folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    override: Set = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Each picture's crop and caption.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Report every file that cannot be used and why, duplicates, captions and buckets."""
+    from app.checks import check_folder, print_listing, print_report
+
+    report, framed = check_folder(folder, override or [], err)
+    if as_json:
+        out.print_json(json.dumps(report.as_dict(), default=str))
+    else:
+        print_report(report, out)
+        if listing:
+            print_listing(framed, out)
+
+
+@lora_app.command("inspect")
+def lora_inspect(file: LoraFile, as_json: Json = False) -> None:
+    """Tell what a LoRA file holds: layout, rank, alpha, what it was made for, what is broken."""
+    from app.checks import print_facts
+    from trainer.weights.inspect import inspect
+
+    facts = inspect(file).as_dict()
+    if as_json:
+        out.print_json(json.dumps(facts, default=str))
+    else:
+        print_facts(facts, out)
+
+
+@runs_app.command("list")
+def runs_list(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
+    """List runs, newest first."""
+    from trainer.job.run import runs_in
+
+    rows = [_summary(found) for found in runs_in(runs)]
+    if as_json:
+        out.print_json(json.dumps(rows))
+        return
+    if not rows:
+        out.print(f"no runs in {runs.absolute()}; `sweetspot demo` makes one")
+        return
+    table = Table("run", "status", "step", "loss", "LoRA files", box=None)
+    for row in rows:
+        table.add_row(*(str(row[k]) for k in ("run", "status", "step", "loss", "files")))
+    out.print(table)
+
+
+@runs_app.command("show")
+def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
+    """Tell a run's whole story from its folder."""
+    from app.live import Screen
+    from app.runner import as_json as line
+
+    found = _find(folder, runs)
+    if as_json:
+        for told in found.events():
+            out.print(line(told), markup=False, highlight=False, soft_wrap=True)
+        return
+    out.print(f"{found.name}: {found.status()}", style="bold")
+    with Screen(Console(file=sys.stdout, force_terminal=False)) as screen:
+        for told in found.events():
+            screen.show(told)
+
+
+@runs_app.command("stop")
+def runs_stop(folder: RunFolder, runs: RunsFolder = Path("runs")) -> None:
+    """Ask a run to finish its step, save and end."""
+    found = _find(folder, runs)
+    if found.status() != "running":
+        raise RunError(f"the run is not running ({found.status()})", where=str(found.path))
+    found.ask_to_stop()
+    out.print(f"{found.name} was asked to stop; it saves first")
+
+
+@app.command()
+def doctor(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
+    """Look at versions, device, precision, 8-bit optimizers and disk, and say what to mend."""
+    from dataclasses import asdict
+
+    from app.doctor import examine
+
+    colours = {"good": "green", "note": "yellow", "bad": "red"}
+    findings = []
+    for finding in examine(runs):
+        findings.append(asdict(finding))
+        if not as_json:
+            line = Text(f"{finding.state:5}", style=colours[finding.state])
+            out.print(
+                line.append(f"{finding.what:14}", style="bold").append(finding.words, style="")
+            )
+            if finding.fix:
+                out.print(f"{'':19}try: {finding.fix}", markup=False)
+    if as_json:
+        out.print_json(json.dumps(findings))
+    raise typer.Exit(1 if any(f["state"] == "bad" for f in findings) else 0)
+
+
+def _watch(run: Run, *, as_json: bool) -> int:
+    """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
+    from app import runner
+    from app.live import Screen
+
+    known = run.events_path.stat().st_size if run.events_path.exists() else 0
+    process = runner.start(run, run.job.compute.processes)
+    _stop_on_signal(run)
+    ended: int | None = None
+    if not as_json:
+        out.print(f"run folder: {run.path}", highlight=False)
+    with Screen(Console(quiet=as_json)) as screen:
+        for told in runner.follow(run, process, skip=known):
+            ended = getattr(told.event, "exit_code", None) if _is_end(told.event) else ended
+            if as_json:
+                out.print(runner.as_json(told), markup=False, highlight=False, soft_wrap=True)
+            screen.show(told)
+    return runner.exit_code(run, process, ended, err)
+
+
+def _is_end(event: object) -> bool:
+    return type(event).__name__ == "Ended"
+
+
+def _stop_on_signal(run: Run) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
+        err.print("stopping after this step; the run saves first", style="yellow")
+        run.ask_to_stop()
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+
+
+def _resumable(folder: Path) -> Run:
+    found = _find(folder, Path("runs"))
+    if found.status() == "running":
+        raise RunError("the run is still running", where=str(found.path))
+    if found.status() == "completed":
+        raise RunError(
+            "the run is completed; there is nothing to resume",
+            where=str(found.path),
+            hint="start a new run with more epochs",
+        )
+    return found
+
+
+def _plan(job: JobConfig, *, as_json: bool) -> None:
+    from app.checks import print_facts
+    from trainer.core import device
+    from trainer.data.folder import scan
+    from trainer.preflight import preflight
+
+    plan = device.plan(
+        job.compute.device,
+        job.compute.precision,
+        packed=job.compute.packed,
+        checkpointing=job.compute.gradient_checkpointing,
+    )
+    facts: dict[str, Any] = dict(preflight(job, plan, scan(job.dataset)))
+    if as_json:
+        out.print_json(json.dumps(facts))
+    else:
+        print_facts(facts, out)
+
+
+def _find(folder: Path, runs: Path) -> Run:
+    from trainer.job.run import Run
+
+    return Run.open(folder if folder.is_dir() else runs / folder)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    from trainer.core.events import Saved, Started, Stepped
+
+    step: Any = 0
+    total: Any = "?"
+    loss: Any = ""
+    files = 0
+    for told in run.events():
+        match told.event:
+            case Started(steps=total):
+                pass
+            case Stepped(step=step, loss=value):
+                loss = round(value, 4)
+            case Saved():
+                files += 1
+    status = run.status()
+    return {
+        "run": run.name,
+        "status": status,
+        "step": f"{step}/{total}",
+        "loss": loss,
+        "files": files,
+    }

@@ -1,0 +1,111 @@
+"""The reference of settings, drawn from the schema: `python -m app.reference` writes both files.
+
+`docs/settings.md` is for people, `docs/job.schema.json` for editors that complete TOML. Knows
+no setting by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainer.core.files import write_atomically
+from trainer.core.schema import FieldSpec, describe
+from trainer.job.config import JobConfig
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+KINDS = {
+    "flag": "true or false",
+    "whole": "whole number",
+    "real": "number",
+    "text": "text",
+    "path": "path",
+    "choice": "one of",
+    "list": "list of texts",
+}
+HEAD = """\
+# Settings
+
+Everything that a job can say. A job is a TOML file; on the command line any setting is
+`--set path=value`. Settings marked *advanced* are folded away in the app. Settings marked
+*personal* (paths, prompts) never go into a preset. This page is written by
+`python -m app.reference`.
+"""
+
+
+def render() -> str:
+    """The page, as Markdown."""
+    groups = itertools.groupby(describe(JobConfig), key=_heading)
+    return "\n".join([HEAD, *(_section(name, specs) for name, specs in groups)])
+
+
+def render_schema() -> str:
+    """The JSON schema of a job file."""
+    return json.dumps(JobConfig.model_json_schema(), indent=2) + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    write_atomically(DOCS / "settings.md", render())
+    write_atomically(DOCS / "job.schema.json", render_schema())
+
+
+def _heading(spec: FieldSpec) -> str:
+    """The table a setting stands in: its section, and the plug-in it belongs to."""
+    section = spec.group if "." in spec.path else "job"
+    return f"{section} · {spec.only_if[1]}" if spec.only_if else section
+
+
+def _section(name: str, specs: Iterable[FieldSpec]) -> str:
+    rows = "\n".join(map(_row, specs))
+    return (
+        f"## {name}\n\n| Setting | Values | Default | What it does |\n|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _row(spec: FieldSpec) -> str:
+    flags = {"advanced": spec.knob.advanced, "personal": spec.knob.private}
+    marks = [mark for mark, holds in flags.items() if holds]
+    name = f"`{spec.path}`" + (f"<br>*{', '.join(marks)}*" if marks else "")
+    why = f"<br>*Why this default:* {_line(spec.knob.why)}" if spec.knob.why else ""
+    cells = (name, _values(spec), _default(spec), _line(spec.help) + why)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _values(spec: FieldSpec) -> str:
+    if spec.kind == "choice":
+        return ", ".join(f"`{choice}`" for choice in spec.choices)
+    bounds = _bounds(spec.low, spec.high)
+    unit = f" {spec.knob.unit}" if spec.knob.unit else ""
+    optional = ", or nothing" if spec.optional else ""
+    return f"{KINDS[spec.kind]}{bounds}{unit}{optional}"
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f", {low:,} to {high:,}"
+    if low is not None:
+        return f", from {low:,}"
+    return "" if high is None else f", to {high:,}"
+
+
+def _default(spec: FieldSpec) -> str:
+    if spec.required:
+        return "*required*"
+    if spec.default in (None, "", ()):
+        return "nothing"
+    if isinstance(spec.default, bool):
+        return f"`{str(spec.default).lower()}`"
+    if isinstance(spec.default, Path):
+        return f"`{spec.default.as_posix()}`"
+    return f"`{spec.default}`"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The only code that starts, watches and stops a run's process.
+
+A run is an operating-system process of its own. Whoever started it may go away; whoever
+comes later finds it through its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from trainer.core.events import Told, parse
+from trainer.job.run import Run
+
+_POLL_SECONDS = 0.15
+
+
+def start(run: Run, processes: int) -> subprocess.Popen[bytes]:
+    """Start the worker of a run, from its newest checkpoint if it has one.
+
+    Its output goes to worker.log in the run's folder.
+    """
+    worker = ["-m", "trainer.worker", str(run.path)]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        worker = [*launcher, *worker]
+    log = run.path / "worker.log"
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, *worker],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"},
+            start_new_session=os.name != "nt",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+
+
+def follow(run: Run, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iterator[Told]:
+    """The run's events as they come, until its process is gone.
+
+    Args:
+        skip: Bytes of the events file that are known already.
+    """
+    position = skip
+    while True:
+        gone = process.poll() is not None
+        lines = _whole_lines(run.events_path, position)
+        position += len(lines)
+        for line in lines.decode("utf-8", errors="replace").splitlines():
+            told = parse(line)
+            if told is not None:
+                yield told
+        if gone:
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def exit_code(
+    run: Run, process: subprocess.Popen[bytes], told: int | None, console: Console
+) -> int:
+    """How the run ended: by its own word, else by how its process died.
+
+    Args:
+        run: For where to look when it died without a word.
+        process: Its worker, or the launcher of its workers.
+        told: The exit code of its `Ended` event; None when it never came.
+        console: Where a death is reported.
+    """
+    code = process.wait()
+    if told is not None:
+        return told
+    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    console.print(
+        f"error: {run.path}: the worker ended {how} without a word\n"
+        f"  try: look at {run.path / 'worker.log'}, then `sweetspot train --resume {run.path}`",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        style="red",
+    )
+    return 128 - code if code < 0 else code or 1
+
+
+def _whole_lines(path: Path, position: int) -> bytes:
+    """What was written from `position` on, up to the last whole line."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        file.seek(position)
+        written = file.read()
+    return written[: written.rfind(b"\n") + 1]
+
+
+def as_json(told: Told) -> str:
+    """One event as a line of JSON, as it stands in the events file."""
+    from dataclasses import asdict
+
+    line = {"kind": type(told.event).__name__, "time": told.time, **asdict(told.event)}
+    return json.dumps(line)

@@ -1,0 +1,165 @@
+"""What tests share: an offline, quiet, two-threaded torch; tiny real models; small pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import pytest
+
+WORDS = ("a</w>", "photo</w>", "of</w>", "sks</w>", "fox</w>", "dog</w>", "red</w>", "cat</w>")
+"""Whole words of the tiny tokenizer; everything else falls to its letters."""
+
+MakePictures = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Stable Diffusion model in Diffusers format, 3.5 MB, that answers the noise."""
+    return write_tiny_sd(tmp_path_factory.mktemp("models") / "tiny-sd")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, answering the velocity."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd-v"
+    return write_tiny_sd(folder, prediction="v_prediction")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> MakePictures:
+    """`pictures(count=4, size=(64, 64))`: a folder of random pictures with captions."""
+
+    def make(
+        count: int = 4,
+        size: tuple[int, int] = (64, 64),
+        *,
+        name: str = "pictures",
+        captions: bool = True,
+        seed: int = 0,
+    ) -> Path:
+        folder = tmp_path / name
+        write_pictures(folder, count, size, captions=captions, seed=seed)
+        return folder
+
+    return make
+
+
+def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -> Path:
+    """Write a whole `StableDiffusionPipeline` of random weights; the same for the same seed.
+
+    UNet: 32 and 64 channels on two levels, cross-attention of width 32. VAE: 8 and 16 channels on
+    two levels, so that latents are half the picture's size. CLIP: width 32, two layers.
+    """
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion import StableDiffusionPipeline
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = tiny_tokenizer(folder / "tokenizer")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        unet = UNet2DConditionModel(
+            sample_size=32,
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=32,
+            attention_head_dim=4,
+            norm_num_groups=8,
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=64,
+        )
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                projection_dim=32,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type=prediction,
+    )
+    parts: dict[str, Any] = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
+    pipeline = StableDiffusionPipeline(
+        **parts,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def tiny_tokenizer(folder: Path) -> Any:
+    """A CLIP tokenizer that knows the bytes and a few words."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[str] = []
+    for word in WORDS:
+        pieces = [*word.removesuffix("</w>")]
+        pieces[-1] += "</w>"
+        while len(pieces) > 1:
+            merge, joined = f"{pieces[0]} {pieces[1]}", pieces[0] + pieces[1]
+            if merge not in merges:
+                merges.append(merge)
+                tokens.append(joined)
+            pieces[:2] = [joined]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True)
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
+    )
+
+
+def write_pictures(
+    folder: Path, count: int, size: tuple[int, int], *, captions: bool = True, seed: int = 0
+) -> None:
+    """Smooth random pictures `00.png`, `01.png`, ... of `size` (width, height), px."""
+    from PIL import Image
+
+    chance = random.Random(seed)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        coarse = Image.frombytes("RGB", (4, 4), chance.randbytes(48))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+        if captions:
+            animal = chance.choice(("fox", "dog", "cat"))
+            caption = f"a photo of sks {animal}, number {number}"
+            (folder / f"{number:02}.txt").write_text(caption, encoding="utf-8")

@@ -1,0 +1,211 @@
+"""From a job to everything that its steps need: a loaded model, and a loader over caches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.core.draws import chance
+from trainer.core.errors import DatasetError
+from trainer.core.events import Emit, Preparing, Warned
+from trainer.core.files import hash_text
+from trainer.data.bucket import Framed, Framing, fit, framing
+from trainer.data.encode import Captions, cache_captions, cache_latents
+from trainer.data.folder import Problem, Scan, scan
+from trainer.data.loader import Loader, Plan, Shape, Spoken
+
+if TYPE_CHECKING:
+    from trainer.families.base import LoadedModel
+    from trainer.job.config import DatasetConfig, JobConfig
+
+Progress = Callable[[int, int], None]
+MakeClassPictures = Callable[[Progress], Path]
+"""Renders what is missing of the class pictures and gives their folder."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from.
+
+    Attributes:
+        loader: Makes batches of the training (and class) pictures.
+        training: The pictures that train, with their frames; class pictures not among them.
+        held_out: Pictures for the validation loss.
+        captions: The different captions, in order of first appearance.
+        identity: What a resumed run must find unchanged, by what it is.
+    """
+
+    loader: Loader
+    training: tuple[Framed, ...]
+    held_out: tuple[Framed, ...]
+    captions: tuple[str, ...]
+    identity: dict[str, str]
+
+    @property
+    def sample_size(self) -> tuple[int, int]:
+        """The size that most training pictures have: (width, height), px."""
+        sizes = [framed.frame.size for framed in self.training]
+        return max(sorted(set(sizes)), key=sizes.count)
+
+
+def gather(
+    job: JobConfig,
+    model: LoadedModel,
+    found: Scan,
+    class_pictures: MakeClassPictures,
+    emit: Emit,
+) -> Material:
+    """Frame, hold out, render class pictures, encode and plan.
+
+    Args:
+        job: What was asked, with its seed settled.
+        model: Just loaded; still has its encoders.
+        found: The scan of the job's folder.
+        class_pictures: Called when prior preservation has no folder of its own.
+        emit: Told of progress, and of every picture that is left out.
+
+    Raises:
+        DatasetError: No picture is left to train on.
+    """
+    rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
+    framed = _framed(found, rules, str(job.dataset.folder), emit)
+    training, held_out = _hold_out(job, framed, rules, emit)
+    classes = _classes(job, rules, class_pictures, emit) if job.prior.enabled else []
+    everything = [*training, *classes]
+    cache = job.cache_folder
+    latents = cache_latents(
+        model, [*everything, *held_out], job.dataset, cache, _progress(emit, "pictures")
+    )
+    live = job.text_encoder.train
+    words = _words(job.dataset, [*everything, *held_out])
+    captions: Captions | Spoken | None
+    if live:
+        captions = None
+    elif job.dataset.captions_vary:
+        captions = Spoken(model)
+    else:
+        captions = cache_captions(model, words, cache, _progress(emit, "captions"))
+    shape = Shape(job.schedule.batch_size, job.schedule.accumulate, job.prior.weight)
+    seed = job.schedule.seed or 0
+    plan = Plan(everything, shape, seed, classes_from=len(training) if classes else None)
+    return Material(
+        loader=Loader(model, plan, latents, captions, job.dataset, seed=seed),
+        training=tuple(training),
+        held_out=tuple(held_out),
+        captions=tuple(dict.fromkeys(f.picture.caption for f in training)),
+        identity={
+            "pictures": _hash_pictures([*everything, *held_out]),
+            "base model": hash_text(model.image_key, model.text_key, model.base_hash),
+            "job": _hash_job(job),
+        },
+    )
+
+
+def _framed(found: Scan, rules: Framing, folder: str, emit: Emit) -> list[Framed]:
+    framed, small = fit(found.pictures, rules)
+    _tell([*found.problems, *small], emit)
+    if not framed:
+        raise DatasetError(
+            f"none of the {len(found.pictures)} pictures can be trained on; the first: "
+            f"{small[0].what}",
+            where=folder,
+            hint=small[0].hint,
+        )
+    return framed
+
+
+def _tell(problems: Sequence[Problem], emit: Emit) -> None:
+    for problem in problems[:_NAMED]:
+        emit(Warned(f"{problem.path.name} is left out: {problem.what}"))
+    if len(problems) > _NAMED:
+        emit(
+            Warned(
+                f"{len(problems) - _NAMED} more files are left out; "
+                "`sweetspot dataset check` lists all"
+            )
+        )
+
+
+def _hold_out(
+    job: JobConfig, framed: list[Framed], rules: Framing, emit: Emit
+) -> tuple[list[Framed], list[Framed]]:
+    held = job.validation
+    if held.folder is not None:
+        others = scan(job.dataset.model_copy(update={"folder": held.folder}))
+        return framed, _framed(others, rules, str(held.folder), emit)
+    if not held.share:
+        return framed, []
+    count = max(1, round(held.share * len(framed)))
+    if count >= len(framed):
+        raise DatasetError(
+            f"validation.share {held.share} of {len(framed)} pictures leaves none to train on",
+            where="validation.share",
+            hint="0, or a validation.folder",
+        )
+    order = sorted(framed, key=lambda f: f.picture.digest)
+    chance(job.schedule.seed or 0, "hold out").shuffle(order)
+    chosen = {f.picture.name for f in order[:count]}
+    return (
+        [f for f in framed if f.picture.name not in chosen],
+        [f for f in framed if f.picture.name in chosen],
+    )
+
+
+def _classes(
+    job: JobConfig, rules: Framing, class_pictures: MakeClassPictures, emit: Emit
+) -> list[Framed]:
+    folder = job.prior.folder or class_pictures(_progress(emit, "class pictures"))
+    config = job.dataset.model_copy(
+        update={
+            "folder": folder,
+            "template": job.prior_prompt.replace("{", "{{").replace("}", "}}"),
+            "repeats": 1,
+            "upscale": True,
+        }
+    )
+    return _framed(scan(config), rules, str(folder), emit)
+
+
+def _words(config: DatasetConfig, framed: Sequence[Framed]) -> tuple[str, ...]:
+    """The captions to encode ahead; those made by chance are encoded when they come up."""
+    raw = [f.picture.caption for f in framed]
+    return tuple(dict.fromkeys([*raw, ""] if config.caption_dropout else raw))
+
+
+def _progress(emit: Emit, phase: str) -> Progress:
+    return lambda done, total: emit(Preparing(phase, done, total))
+
+
+def _hash_pictures(framed: Sequence[Framed]) -> str:
+    return hash_text(
+        *(
+            f"{f.picture.digest}|{f.frame}|{f.picture.repeats}|{f.picture.caption}|{f.picture.name}"
+            for f in framed
+        )
+    )
+
+
+def _hash_job(job: JobConfig) -> str:
+    """What of the job decides the weights; what is rendered, saved or where does not."""
+    told = job.model_dump(
+        mode="json",
+        exclude={
+            "version": True,
+            "name": True,
+            "runs": True,
+            "cache": True,
+            "samples": True,
+            "save": True,
+            "dataset": {"folder"},
+            "validation": {"folder", "every"},
+            "prior": {"folder"},
+            "model": {"base"},
+            "compute": {"device", "processes", "gradient_checkpointing"},
+        },
+    )
+    return hash_text(json.dumps(told, sort_keys=True))

@@ -1,0 +1,133 @@
+"""Rendering with a model that is in memory: sample pictures, class pictures, proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.core.errors import AdapterError
+from trainer.weights.files import read
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from trainer.families.base import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How pictures are rendered.
+
+    Attributes:
+        size: (width, height), px.
+        steps: Denoising steps.
+        guidance: How strictly the prompt is followed; 1 is not at all beyond the model's own.
+        negative: What the picture should not show.
+    """
+
+    size: tuple[int, int]
+    steps: int
+    guidance: float
+    negative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Prompts, already encoded, one row each; kept on the CPU."""
+
+    prompts: tuple[str, ...]
+    positive: dict[str, Tensor]
+    negative: dict[str, Tensor]
+
+    def only(self, index: int) -> Words:
+        """One of the prompts alone."""
+        row = slice(index, index + 1)
+        positive = {name: value[row] for name, value in self.positive.items()}
+        return Words(self.prompts[row], positive, self.negative)
+
+    def repeated(self, count: int) -> Words:
+        """The one prompt, `count` times."""
+        positive = {k: v.expand(count, *v.shape[1:]) for k, v in self.positive.items()}
+        return Words(self.prompts * count, positive, self.negative)
+
+
+def encode(model: LoadedModel, prompts: Sequence[str], negative: str) -> Words:
+    """Run the text encoder over the prompts, one at a time, so that company changes nothing."""
+    with torch.no_grad(), evaluating(model):
+        rows = [model.encode_captions((prompt,)) for prompt in prompts]
+        none = model.encode_captions((negative,))
+    positive = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
+    return Words(tuple(prompts), positive, {name: value.cpu() for name, value in none.items()})
+
+
+def render(model: LoadedModel, words: Words, seeds: Sequence[int], recipe: Recipe) -> list[Image]:
+    """One picture for each prompt, with the seed in the same place."""
+    return [_as_image(p) for p in render_arrays(model, words, seeds, recipe)]
+
+
+def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe: Recipe) -> Any:
+    """The same as floats: `(N, H, W, 3)` in [0, 1], numpy."""
+    device, dtype = model.plan.device, model.plan.dtype
+    count = len(words.prompts)
+    positive = {k: v.to(device, dtype) for k, v in words.positive.items()}
+    negative = {
+        k: v.to(device, dtype).expand(count, *v.shape[1:]) for k, v in words.negative.items()
+    }
+    width, height = recipe.size
+    with torch.no_grad(), evaluating(model):
+        return model.pipeline()(
+            **model.render_arguments(positive, negative),
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            width=width,
+            height=height,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance,
+            output_type="np",
+        ).images
+
+
+def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
+    """Load a LoRA file through Diffusers' own door, as any other program would.
+
+    Raises:
+        AdapterError: It is no LoRA file, or made for another model.
+    """
+    read(path)
+    pipeline: Any = model.pipeline()
+    try:
+        pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
+        names = [name for part in pipeline.get_list_adapters().values() for name in part]
+        pipeline.set_adapters(sorted(set(names)), strength)
+    except (ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise AdapterError(
+            f"the LoRA does not fit this model: {first}",
+            where=str(path),
+            hint="the base model that it was trained on",
+        ) from error
+
+
+@contextmanager
+def evaluating(model: LoadedModel) -> Iterator[None]:
+    """Dropout off inside the block."""
+    networks = [model.denoiser, *model.text_encoders.values()]
+    before = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, training in zip(networks, before, strict=True):
+            network.train(training)
+
+
+def _as_image(array: Any) -> Image:
+    from PIL import Image
+
+    return Image.fromarray((array * 255).round().clip(0, 255).astype("uint8"))
