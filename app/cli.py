@@ -50,12 +50,10 @@ err = Console(stderr=True)
 def run() -> int:
     """Run the command line; an error a person can mend is two lines, not a traceback."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except UserError as error:
         err.print(Text(f"error: {error}", style="red"))
         return error.exit_code
-    except typer.Exit as leave:
-        return leave.exit_code
     except typer.Abort:
         return 130
     except Exception as error:
@@ -64,7 +62,7 @@ def run() -> int:
             raise
         shown()
         return int(getattr(error, "exit_code", 2))
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 @app.command()

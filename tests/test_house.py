@@ -8,12 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from app import reference
-from trainer.core import errors
+from trainer.core import errors, events
 from trainer.core.schema import FieldSpec, describe
 from trainer.job.config import JobConfig
 
@@ -41,8 +42,12 @@ def code(*rooms: str) -> list[Path]:
     return [file for room in rooms for file in sorted((ROOT / room).rglob("*.py"))]
 
 
+def shipped() -> list[Path]:
+    return [ROOT / "start.py", *code(*ROOMS, "presets", "benchmarks", "assets")]
+
+
 def ours() -> list[Path]:
-    return [ROOT / "start.py", *code(*ROOMS, "presets", "tests", "benchmarks", "assets")]
+    return [*shipped(), *code("tests")]
 
 
 @functools.cache
@@ -131,6 +136,13 @@ def test_exit_codes_in_the_docs_are_those_of_the_classes():
     assert {name: int(number) for number, name in rows} == kinds | plain
 
 
+def test_every_event_and_its_fields_are_in_the_docs():
+    rows = (ROOT / "docs/run-folder.md").read_text(encoding="utf-8").splitlines()
+    for name, kind in events.KINDS.items():
+        (row,) = [row for row in rows if row.startswith(f"| `{name}` |")]
+        assert [f.name for f in fields(kind) if f"`{f.name}`" not in row] == [], row
+
+
 def test_no_two_errors_share_an_exit_code():
     codes = [kind.exit_code for kind in errors.UserError.__subclasses__()]
     assert len(codes) == len(set(codes))
@@ -165,7 +177,7 @@ def test_nothing_runs_through_a_shell():
 def test_nothing_is_unpickled():
     imports = [
         place(file, node)
-        for file in ours()
+        for file in shipped()
         for node in ast.walk(tree(file))
         if isinstance(node, ast.Import | ast.ImportFrom)
         and {"pickle", "dill", "shelve", "cloudpickle", "joblib"}
@@ -173,7 +185,7 @@ def test_nothing_is_unpickled():
     ]
     loads = [
         place(file, call)
-        for file in ours()
+        for file in shipped()
         for call in calls(file)
         if (ast.unparse(call.func) == "torch.load" and "weights_only=True" not in ast.unparse(call))
         or "allow_pickle=True" in ast.unparse(call)

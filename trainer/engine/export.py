@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.data.caption import split_tags
 from trainer.weights import files
 from trainer.weights.layouts import Layout, Weights
 from trainer.weights.metadata import About, count_tags, public_values
@@ -109,6 +108,7 @@ class Exporter:
     def _about(self, moment: Moment) -> About:
         job = self._job
         captions = [framed.picture.caption for framed in self._pictures]
+        tags = count_tags(captions)
         return About(
             name=job.name,
             epoch=moment.epoch,
@@ -121,11 +121,11 @@ class Exporter:
             modelspec=self._modelspec,
             base_hash=self._base_hash,
             resolution=job.model.resolution,
-            trigger=job.dataset.trigger or _shared_word(captions),
+            trigger=job.dataset.trigger or _shared_tag(tags, len(captions)),
             images=len(self._pictures),
             shown=sum(framed.picture.repeats for framed in self._pictures),
             captions=sum(1 for caption in captions if caption),
-            tags=count_tags(captions),
+            tags=tags,
             buckets=Counter(framed.frame.size for framed in self._pictures),
             learning_rate=job.optimizer.learning_rate,
             text_learning_rate=job.text_encoder.learning_rate if job.text_encoder.train else None,
@@ -133,7 +133,6 @@ class Exporter:
         )
 
 
-def _shared_word(captions: list[str]) -> str:
+def _shared_tag(tags: dict[str, int], captions: int) -> str:
     """The tag that every caption has, which then calls the LoRA up; empty when there is none."""
-    shared = set.intersection(*(set(split_tags(caption)) for caption in captions))
-    return next((tag for tag in split_tags(captions[0]) if tag in shared), "")
+    return next((tag for tag, count in tags.items() if count == captions), "")

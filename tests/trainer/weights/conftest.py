@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_sd import SHAPES, load, make_folder
+from tiny_models import SHAPES, load, make_folder
 
 
 @pytest.fixture(scope="session", autouse=True)

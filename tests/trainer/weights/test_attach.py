@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from tiny_sd import adapted, answer, load, randomise
+from tiny_models import adapted, answer, load, randomise
 from torch import nn
 
 from trainer.adapters.lora import LoraConfig

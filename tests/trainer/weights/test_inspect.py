@@ -6,7 +6,7 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from tiny_sd import about, adapted, load
+from tiny_models import about, adapted, load
 
 from trainer.weights import files
 from trainer.weights.inspect import inspect

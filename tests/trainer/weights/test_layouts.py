@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from tiny_sd import about, adapted, answer, load
+from tiny_models import about, adapted, answer, load
 
 from trainer.core.errors import AdapterError
 from trainer.weights import entry, files, layouts

@@ -13,7 +13,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from tiny_sd import about, adapted, load
+from tiny_models import about, adapted, load
 
 from trainer.core.errors import AdapterError
 from trainer.job.config import JobConfig

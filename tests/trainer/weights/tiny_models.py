@@ -1,5 +1,7 @@
 """Tiny Stable Diffusion models of random weights, and adapters with something in them."""
 
+import copy
+import functools
 import json
 
 import torch
@@ -18,6 +20,12 @@ SHAPES = {
 
 
 def load(folder, precision="fp32"):
+    """A model of its own, copied from one that was read once."""
+    return copy.deepcopy(_read(folder, precision))
+
+
+@functools.cache
+def _read(folder, precision):
     return Sd(SdConfig(base=str(folder), resolution=64), Plan("cpu", precision))
 
 
