@@ -145,8 +145,8 @@ class Screen:
                 self._say(f"epoch {epoch}: sample {path}", "dim")
             case events.Proven():
                 self._say(
-                    f"proven: {event.path} loads into a fresh pipeline, {event.modules} modules; it "
-                    f"moves a picture by {event.moved:.2f} of 255 on average and differs from the "
+                    f"proven: {event.path} loads into a fresh pipeline, {event.modules} modules; "
+                    f"it moves a picture by {event.moved:.2f} of 255 on average and differs from the "
                     f"trained model by at most {event.difference:.2f}",
                     "green",
                 )
@@ -169,7 +169,7 @@ class Screen:
             self._progress.update(bar, visible=False)
 
     def _say(self, words: str, style: str = "") -> None:
-        self._console.print(Text(words, style=style))
+        self._console.print(Text(words, style=style), soft_wrap=True)
 
 
 def _mixed(old: float, new: float) -> float:

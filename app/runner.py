@@ -48,6 +48,8 @@ def follow(run: Run, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iter
     """The run's events as they come, until its process is gone.
 
     Args:
+        run: Whose.
+        process: Its worker.
         skip: Bytes of the events file that are known already.
     """
     position = skip

@@ -21,12 +21,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "trainer" / "weights"))
-tiny_models = importlib.import_module("tiny_models")
-
-from trainer.weights import files, layouts  # noqa: E402
-from trainer.weights.layouts import Weights  # noqa: E402
-from trainer.weights.naming import SD  # noqa: E402
+from tests.trainer.weights import tiny_models
+from trainer.weights import files, layouts
+from trainer.weights.attach import resolve
+from trainer.weights.layouts import Weights
+from trainer.weights.naming import SD
 
 pytestmark = [
     pytest.mark.download,
@@ -141,7 +140,7 @@ def test_names_for_the_real_unet_are_sd_scripts_own(peer, width, linear, request
         network = peer.LoRANetwork([], unet, lora_dim=1, alpha=1.0, conv_lora_dim=1, conv_alpha=1.0)
     pattern = tiny_models.Sd.targets["linear+conv"]
     stub = type("Model", (), {"denoiser": own, "targets": {}})()
-    paths = importlib.import_module("trainer.weights.attach").resolve(stub, pattern)
+    paths = resolve(stub, pattern)
     ours = Weights(
         {f"denoiser.{p}.lora_{x}": torch.ones(1, 1) for p in paths for x in "AB"},
         {f"denoiser.{p}": 1.0 for p in paths},

@@ -61,7 +61,8 @@ class Captions:
 
     def __init__(self, config: DatasetConfig, files: Files) -> None:
         self._files = files
-        fills = config.trigger or config.class_word or not _has_blanks(config.template)
+        blanks = any(name is not None for _, name, _, _ in Formatter().parse(config.template))
+        fills = config.trigger or config.class_word or not blanks
         self._template = config.template_caption if fills else ""
         self._sharing = Counter(map(_stem, files.pictures))
         self._foreign = {_stem(name): name for name in files.foreign}
@@ -168,7 +169,7 @@ def read_caption(path: Path) -> str:
     """The text of a caption file on one line.
 
     Raises:
-        DatasetError: It cannot be read, or is not UTF-8.
+        DatasetError: See `read_text`.
     """
     return one_line(read_text(path))
 
@@ -217,10 +218,6 @@ def read_metadata(path: Path) -> Iterator[Row]:
                 f"the caption in line {number} is not text: {text!r}", where=str(path)
             )
         yield Row(number, name, None if text is None else one_line(text))
-
-
-def _has_blanks(template: str) -> bool:
-    return any(name is not None for _, name, _, _ in Formatter().parse(template))
 
 
 def _stem(name: str) -> str:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def lean(network: nn.Module) -> int:
-    """Make every plain LoRA layer of a network lean, in place; the number of them."""
-    return _swap(network, {lora.Linear: LeanLinear, lora.Conv2d: LeanConv2d})
+def thin_lora(network: nn.Module) -> int:
+    """Let plain LoRA layers compute in the format of their input; the number of them."""
+    return _swap(network, {lora.Linear: ThinLinear, lora.Conv2d: ThinConv2d})
 
 
-def unlean(network: nn.Module) -> int:
-    """Give every lean layer PEFT's own forward back; the number of them."""
-    return _swap(network, {LeanLinear: lora.Linear, LeanConv2d: lora.Conv2d})
+def restore_lora(network: nn.Module) -> int:
+    """Give those layers PEFT's own forward back; the number of them."""
+    return _swap(network, {ThinLinear: lora.Linear, ThinConv2d: lora.Conv2d})
 
 
 def is_plain_lora(layer: nn.Module) -> bool:
@@ -37,7 +37,7 @@ def is_plain_lora(layer: nn.Module) -> bool:
     )
 
 
-class LeanLinear(lora.Linear):  # type: ignore[misc]
+class ThinLinear(lora.Linear):
     """PEFT's LoRA on a linear layer, computed in the format of its input."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -51,7 +51,7 @@ class LeanLinear(lora.Linear):  # type: ignore[misc]
         return cast("Tensor", rows.view_as(result))
 
 
-class LeanConv2d(lora.Conv2d):  # type: ignore[misc]
+class ThinConv2d(lora.Conv2d):
     """PEFT's LoRA on a convolution, computed in the format of its input."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from tiny_models import SHAPES, load, make_folder
+
+from tests.trainer.weights.tiny_models import SHAPES, load, make_folder
 
 
 @pytest.fixture(scope="session", autouse=True)

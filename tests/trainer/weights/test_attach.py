@@ -4,9 +4,9 @@ import re
 
 import pytest
 import torch
-from tiny_models import adapted, answer, load, randomise
 from torch import nn
 
+from tests.trainer.weights.tiny_models import adapted, answer, load, randomise
 from trainer.adapters.lora import LoraConfig
 from trainer.core.errors import AdapterError, ConfigError, DivergedError
 from trainer.weights.attach import attach, resolve
@@ -119,6 +119,24 @@ def test_first_values_are_uniform_within_one_over_root_fan_in(sd1):
         assert module.a.abs().max() <= bound
         assert module.a.abs().mean().item() == pytest.approx(bound / 2, rel=0.3)
         assert not module.b.any()
+
+
+def test_dropout_acts_only_while_the_network_trains(sd1):
+    config = LoraConfig(rank=4, alpha=2, targets="attention", dropout=0.5)
+    randomise(attach(sd1, config, text_encoder=False, seed=1))
+    assert torch.equal(outputs(sd1), outputs(sd1))
+    sd1.denoiser.train()
+    assert not torch.equal(outputs(sd1), outputs(sd1))
+
+
+def test_another_base_layer_below_the_adapter_makes_no_difference_to_its_state(sd1):
+    adapter = adapted(sd1)
+    before = adapter.state()
+    for module in adapter.modules:
+        module.layer.base_layer = nn.Identity()
+    assert all(torch.equal(value, before[name]) for name, value in adapter.state().items())
+    adapter.set_strength(0.5)
+    assert {m.layer.scaling["default"] for m in adapter.modules} == {0.25}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -6,8 +6,8 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from tiny_models import about, adapted, load
 
+from tests.trainer.weights.tiny_models import about, adapted, load
 from trainer.weights import files
 from trainer.weights.inspect import inspect
 from trainer.weights.layouts import Weights

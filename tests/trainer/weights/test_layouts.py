@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from tiny_models import about, adapted, answer, load
 
+from tests.trainer.weights.tiny_models import about, adapted, answer, load
 from trainer.core.errors import AdapterError
 from trainer.weights import entry, files, layouts
 from trainer.weights.layouts import Weights
@@ -46,7 +46,7 @@ def test_diffusers_renders_what_the_trained_model_does(folder, tmp_path, layout)
 
 
 @pytest.mark.parametrize("layout", ["kohya", "diffusers"])
-def test_modules_of_other_ranks_and_alphas_render_the_same_in_diffusers(
+def test_modules_of_other_ranks_and_alphas_weigh_the_same_in_diffusers(
     sd1_folder, tmp_path, layout
 ):
     model = load(sd1_folder)

@@ -13,8 +13,8 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from tiny_models import about, adapted, load
 
+from tests.trainer.weights.tiny_models import about, adapted, load
 from trainer.core.errors import AdapterError
 from trainer.job.config import JobConfig
 from trainer.weights import files, layouts

@@ -1,0 +1,188 @@
+import math
+
+import pytest
+
+from tests.trainer.training import lora_bytes, tiny_job, train_here
+from trainer.core import events
+from trainer.core.errors import DivergedError, ModelError, RunError
+from trainer.weights.files import read
+
+
+@pytest.fixture
+def job(tiny_sd, pictures, tmp_path):
+    return tiny_job(tiny_sd, pictures(count=6), tmp_path / "runs")
+
+
+def told_of(kind, told):
+    return [event for event in told if isinstance(event, kind)]
+
+
+def test_a_run_leaves_a_lora_file_an_epoch_and_a_proof(job):
+    run, told = train_here(job)
+    assert [p.name for p in sorted(run.lora.iterdir())] == [
+        "tiny-e0001.safetensors",
+        "tiny-e0002.safetensors",
+    ]
+    (proof,) = told_of(events.Proven, told)
+    assert proof.moved > 0
+    assert proof.difference < 0.01
+
+
+def test_every_step_is_told_with_its_loss_rate_and_phases(job):
+    _, told = train_here(job)
+    steps = told_of(events.Stepped, told)
+    assert [s.step for s in steps] == [1, 2, 3, 4]
+    assert all(math.isfinite(s.loss) and s.gradient > 0 and s.rate > 0 for s in steps)
+    assert set(steps[0].seconds) == {"data", "forward", "backward", "update"}
+
+
+def test_what_is_planned_is_told_before_the_model_is_read(job):
+    _, told = train_here(job)
+    kinds = [type(event).__name__ for event in told]
+    assert kinds.index("Planned") < kinds.index("Started")
+    (plan,) = told_of(events.Planned, told)
+    assert plan.facts["steps"].startswith("4 (2 an epoch), 2 LoRA files")
+    assert "scales the update by 0.5" in plan.facts["strength of learning"]
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_a_stopped_run_goes_on_to_the_same_weights(job, first):
+    whole, _ = train_here(job)
+    run, told = train_here(job, stop_after=first)
+    assert told_of(events.Stepped, told)[-1].step == first
+    _, again = train_here(job, run=run)
+    assert told_of(events.Started, again)[0].resumed_from == first
+    assert lora_bytes(run) == lora_bytes(whole)
+
+
+def test_a_run_stopped_twice_goes_on_to_the_same_weights_and_mean(job):
+    schedule = job.schedule.model_copy(update={"ema": 0.9, "epochs": 3})
+    job = job.model_copy(update={"schedule": schedule})
+    whole, _ = train_here(job)
+    run, _ = train_here(job, stop_after=1)
+    run, _ = train_here(job, run=run, stop_after=2)
+    run, told = train_here(job, run=run)
+    assert told_of(events.Started, told)[0].resumed_from == 3
+    assert lora_bytes(run) == lora_bytes(whole)
+
+
+def test_the_running_mean_is_what_is_saved(job):
+    plain, _ = train_here(job)
+    schedule = job.schedule.model_copy(update={"ema": 0.9})
+    mean, _ = train_here(job.model_copy(update={"schedule": schedule}))
+    assert lora_bytes(plain) != lora_bytes(mean)
+
+
+def test_resuming_with_other_pictures_is_refused(job):
+    run, _ = train_here(job, stop_after=1)
+    (job.dataset.folder / "00.txt").write_text("another caption", encoding="utf-8")
+    with pytest.raises(RunError, match="the pictures changed since this run began"):
+        train_here(job, run=run)
+
+
+def test_the_text_encoder_trains_beside_the_denoiser(job):
+    text = job.text_encoder.model_copy(update={"train": True})
+    run, _ = train_here(job.model_copy(update={"text_encoder": text}))
+    parts = {key.split("_")[1] for key in read(run.lora / "tiny-e0002.safetensors").tensors()}
+    assert parts == {"unet", "te"}
+
+
+def test_class_pictures_are_rendered_once_and_reused(job):
+    changes = {
+        "dataset": job.dataset.model_copy(update={"class_word": "fox"}),
+        "prior": job.prior.model_copy(update={"enabled": True, "count": 3}),
+        "samples": job.samples.model_copy(update={"steps": 2}),
+    }
+    job = job.model_copy(update=changes)
+    train_here(job)
+    rendered = {p: p.stat().st_mtime_ns for p in job.cache_folder.glob("prior/*/*.png")}
+    train_here(job)
+    assert len(rendered) == 3
+    assert {p: p.stat().st_mtime_ns for p in job.cache_folder.glob("prior/*/*.png")} == rendered
+
+
+def test_captions_that_vary_are_encoded_as_they_come(job):
+    dataset = job.dataset.model_copy(update={"shuffle_tags": True, "tag_dropout": 0.5})
+    run, _ = train_here(job.model_copy(update={"dataset": dataset}))
+    assert len(lora_bytes(run)) == 2
+
+
+def test_held_out_pictures_give_the_same_loss_for_the_same_weights(job):
+    validation = job.validation.model_copy(update={"share": 0.3})
+    job = job.model_copy(update={"validation": validation})
+    first, second = (told_of(events.Validated, train_here(job)[1]) for _ in range(2))
+    assert [v.loss for v in first] == [v.loss for v in second]
+    assert first[0].loss != first[1].loss
+
+
+def test_samples_are_rendered_before_and_after_each_epoch(job):
+    samples = job.samples.model_copy(update={"every": 1, "steps": 2, "prompts": ("a fox",)})
+    run, told = train_here(job.model_copy(update={"samples": samples}))
+    assert [s.epoch for s in told_of(events.Sampled, told)] == [0, 1, 2]
+    assert len(list(run.samples.glob("*.png"))) == 3
+
+
+def test_a_sample_that_fails_does_not_end_the_run(job, monkeypatch):
+    from trainer import train
+
+    def out_of_memory(*args):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(train, "render", out_of_memory)
+    samples = job.samples.model_copy(update={"every": 1, "prompts": ("a fox",)})
+    run, told = train_here(job.model_copy(update={"samples": samples}))
+    assert len(told_of(events.Warned, told)) == 3
+    assert told_of(events.Proven, told)
+
+
+def test_a_run_that_diverges_names_step_and_pictures_and_keeps_its_checkpoint(job, monkeypatch):
+    from trainer.families.sd import Sd
+
+    losses = Sd.losses
+    calls = []
+
+    def explode(self, batch):
+        calls.append(batch)
+        return losses(self, batch) * (float("nan") if len(calls) > 4 else 1.0)
+
+    monkeypatch.setattr(Sd, "losses", explode)
+    with pytest.raises(DivergedError, match=r"loss of step 3 is nan, with the pictures \d\d.png"):
+        train_here(job)
+    (run,) = job.runs.glob("*tiny*")
+    assert (run / "checkpoints" / "step-000002" / "manifest.json").is_file()
+
+
+def test_weights_that_are_no_numbers_are_refused_before_training(job, tiny_sd, tmp_path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_sd, broken)
+    (path,) = (broken / "unet").glob("*.safetensors")
+    weights = load_file(path)
+    weights["conv_in.weight"][0] = torch.nan
+    save_file(weights, path, metadata={"format": "pt"})
+    model = job.model.model_copy(update={"base": str(broken)})
+    with pytest.raises(ModelError, match=r"hold NaN or infinite values, the first is 'conv_in"):
+        train_here(job.model_copy(update={"model": model}))
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_what_trains_is_fp32_above_a_16_bit_model(job, precision):
+    compute = job.compute.model_copy(update={"precision": precision})
+    run, told = train_here(job.model_copy(update={"compute": compute}))
+    (proof,) = told_of(events.Proven, told)
+    assert proof.difference < 2
+    kept = run.checkpoints / "step-000004" / "adapter.safetensors"
+    from safetensors.torch import load_file
+
+    assert {t.dtype.itemsize for t in load_file(kept).values()} == {4}
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(job):
+    plain, _ = train_here(job)
+    compute = job.compute.model_copy(update={"gradient_checkpointing": True})
+    other, _ = train_here(job.model_copy(update={"compute": compute}))
+    assert lora_bytes(plain) == lora_bytes(other)
