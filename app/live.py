@@ -143,11 +143,11 @@ class Screen:
                 self._say(f"epoch {epoch}: validation loss {loss:.5f}")
             case events.Sampled(epoch=epoch, path=path):
                 self._say(f"epoch {epoch}: sample {path}", "dim")
-            case events.Proven():
+            case events.Proven(path=path, modules=modules, moved=moved, difference=most):
                 self._say(
-                    f"proven: {event.path} loads into a fresh pipeline, {event.modules} modules; "
-                    f"it moves a picture by {event.moved:.2f} of 255 on average and differs from the "
-                    f"trained model by at most {event.difference:.2f}",
+                    f"proven: {path} loads into a fresh pipeline, {modules} modules; it moves a "
+                    f"picture by {moved:.2f} of 255 on average, and differs from the trained "
+                    f"model's by at most {most:.2f}",
                     "green",
                 )
 

@@ -34,6 +34,7 @@ from trainer.engine import checkpoint
 from trainer.engine.average import Average
 from trainer.engine.export import Exporter, Moment
 from trainer.engine.loop import Loop, Objective, Pace, Step
+from trainer.engine.packed import lean, pack
 from trainer.engine.sampling import Recipe, Words, encode, render
 from trainer.engine.validation import validation_loss
 from trainer.preflight import preflight
@@ -160,10 +161,7 @@ class _Work:
         )
         if self.plan.checkpointing:
             model.checkpoint_activations()
-        if self.plan.packed:
-            from trainer.engine.packed import pack
-
-            pack(model.denoiser)
+        self._speed_up()
         groups: list[dict[str, Any]] = [
             {"params": self.adapter.parameters("denoiser"), "lr": job.optimizer.learning_rate}
         ]
@@ -189,6 +187,16 @@ class _Work:
             self.accelerator,
             self.pace,
         )
+
+    def _speed_up(self) -> None:
+        """In bf16 adapters compute in the format of their input, without autocast."""
+        if self.plan.packed:
+            pack(self.model.denoiser)
+        elif self.plan.precision == "bf16":
+            lean(self.model.denoiser)
+        if self.plan.precision == "bf16":
+            for encoder in self.model.text_encoders.values():
+                lean(encoder)
 
     @property
     def steps_an_epoch(self) -> int:
@@ -342,6 +350,6 @@ def _accelerator(plan: Plan, job: JobConfig) -> Accelerator:
 
     return Accelerator(
         cpu=plan.device == "cpu",
-        mixed_precision="no" if plan.precision == "fp32" else plan.precision,
+        mixed_precision="fp16" if plan.precision == "fp16" else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=12))],
     )

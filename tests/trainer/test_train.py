@@ -169,9 +169,9 @@ def test_weights_that_are_no_numbers_are_refused_before_training(job, tiny_sd, t
         train_here(job.model_copy(update={"model": model}))
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
-def test_what_trains_is_fp32_above_a_16_bit_model(job, precision):
-    compute = job.compute.model_copy(update={"precision": precision})
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_trains_is_fp32_above_a_16_bit_model(job, packed):
+    compute = job.compute.model_copy(update={"precision": "bf16", "packed": packed})
     run, told = train_here(job.model_copy(update={"compute": compute}))
     (proof,) = told_of(events.Proven, told)
     assert proof.difference < 2

@@ -31,6 +31,15 @@ def load_job(path: Path, overrides: Iterable[str] = ()) -> JobConfig:
     """
     values = _read_toml(path)
     _anchor_paths(values, path.absolute().parent)
+    return override_job(values, overrides)
+
+
+def override_job(values: Tree, overrides: Iterable[str]) -> JobConfig:
+    """Plain values with `section.field=value` overrides laid over them, as a job.
+
+    Raises:
+        ConfigError: A field is unknown, missing or impossible.
+    """
     changes = _overlay(overrides)
     _anchor_paths(changes, Path.cwd())
     return parse_job(merge(values, changes))
@@ -63,8 +72,10 @@ def merge(below: Tree, above: Tree) -> Tree:
     merged = dict(below)
     for name, value in above.items():
         old = merged.get(name)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[name] = merge(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[name] = merge(old, value)
+        else:
+            merged[name] = value
     return merged
 
 

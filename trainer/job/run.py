@@ -27,8 +27,9 @@ from typing import Literal
 import filelock
 import psutil
 
-from trainer.core import events
 from trainer.core.errors import RunError
+from trainer.core.events import Status as Outcome
+from trainer.core.events import Told, end_last_line, read
 from trainer.core.files import plain_disk_errors, write_atomically
 from trainer.job.config import JobConfig
 from trainer.job.file import load_job, render_job
@@ -111,9 +112,9 @@ class Run:
         """The LoRA files."""
         return self.path / "lora"
 
-    def events(self) -> Iterator[events.Told]:
+    def events(self) -> Iterator[Told]:
         """Everything that happened so far."""
-        return events.read(self.events_path)
+        return read(self.events_path)
 
     def ask_to_stop(self) -> None:
         """Ask the worker to finish its step, save and end."""
@@ -143,11 +144,11 @@ class Run:
     def claim(self) -> None:
         """Note that this process works on the run from now on. Forgets an earlier stop request."""
         (self.path / "stop").unlink(missing_ok=True)
-        events.end_last_line(self.events_path)
+        end_last_line(self.events_path)
         process = psutil.Process()
         self._note({"pid": process.pid, "born": process.create_time(), "status": "running"})
 
-    def close(self, status: events.Status) -> None:
+    def close(self, status: Outcome) -> None:
         """Note how it ended."""
         self._note({"pid": os.getpid(), "status": status, "ended": time.time()})
 

@@ -3,9 +3,9 @@ import warnings
 
 import numpy as np
 import pytest
-from tests.trainer.data.making import chunk, picture, png
 from PIL import Image, ImageFile
 
+from tests.trainer.data.making import chunk, picture, png
 from trainer.core.errors import DatasetError
 from trainer.data.image import SUFFIXES, fingerprint, header, lookalikes, read
 
@@ -157,7 +157,9 @@ def test_sixteen_bit_grey_keeps_its_shades(tmp_path):
         assert (shades == np.arange(256)[:, None]).all()
 
 
-@pytest.mark.parametrize(("kind", "white"), [("f4", 1.0), ("f4", 255.0), ("i4", 255), ("i4", 65535)])
+@pytest.mark.parametrize(
+    ("kind", "white"), [("f4", 1.0), ("f4", 255.0), ("i4", 255), ("i4", 65535)]
+)
 def test_deep_tiffs_are_scaled_by_their_range(tmp_path, kind, white):
     path = tmp_path / "a.tif"
     Image.fromarray(np.array([[0, white / 2, white]]).astype(kind)).save(path)

@@ -1,0 +1,129 @@
+"""Facts about files, printed: datasets and LoRA files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from trainer.job.file import override_job
+
+if TYPE_CHECKING:
+    from trainer.data.bucket import Listed
+    from trainer.data.check import Report
+    from trainer.job.config import JobConfig
+
+_SHOWN = 12
+"""Rows of a list before it is cut; --json has them all."""
+
+
+def check_folder(
+    folder: Path, overrides: Sequence[str], console: Console
+) -> tuple[Report, Iterable[Listed]]:
+    """Check a folder with the settings that a job would have; and each picture's cut.
+
+    Raises:
+        DatasetError: Nothing in the folder can be trained on.
+    """
+    from trainer.data.bucket import fit, framing, listing
+    from trainer.data.check import check
+    from trainer.data.folder import scan
+
+    job = _job(folder, overrides)
+    resolution = job.model.resolution
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("checking", total=None)
+        report = check(
+            job.dataset,
+            resolution=resolution,
+            step=8,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    framed, _ = fit(
+        scan(job.dataset).pictures, framing(job.dataset, resolution=resolution, size_step=8)
+    )
+    return report, listing(framed)
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The report as sentences and short lists."""
+    _line(console, f"{report.folder}", "bold")
+    _line(console, f"{report.pictures} pictures can be trained on, {report.shown} shown an epoch")
+    _line(console, f"captions from: {_counts(report.caption_sources)}")
+    _line(console, f"buckets: {_counts(report.buckets)}")
+    for problem in report.problems[:_SHOWN]:
+        words = ": ".join(filter(None, (problem.get("path"), problem.get("what"))))
+        _line(console, f"  {words}", "red")
+        if problem.get("hint"):
+            _line(console, f"    try: {problem['hint']}", "dim")
+    _rest(console, len(report.problems))
+    for words, names in _lists(report).items():
+        if names:
+            _line(console, f"{len(names)} {words}:", "yellow")
+            for name in names[:_SHOWN]:
+                _line(console, f"  {name}")
+            _rest(console, len(names))
+
+
+def _lists(report: Report) -> dict[str, Sequence[str]]:
+    return {
+        "pictures lose more than a quarter of their area": report.much_cropped,
+        "groups of the same file": [" = ".join(group) for group in report.duplicates],
+        "of these have captions that differ": [" = ".join(g) for g in report.contradictions],
+        "groups of near-duplicates": [" ~ ".join(group) for group in report.near_duplicates],
+        "pictures have an empty caption": report.empty_captions,
+        "captions are longer than the text encoder reads": report.long_captions,
+        "captions lack the trigger word": report.without_trigger,
+        "words hold the trigger word and more": [f"{w} ({n})" for w, n in report.glued.items()],
+        "words look like a misspelt trigger": [f"{w} ({n})" for w, n in report.misspelt.items()],
+        "phrases stand in nearly every caption and will belong to the trigger": [
+            f"{w} ({share:.0%})" for w, share in report.constant_words.items()
+        ],
+    }
+
+
+def print_listing(listed: Iterable[Listed], console: Console) -> None:
+    """Each picture's cut and words."""
+    table = Table("picture", "trained at", "resized to", "cut at", "kept", "caption", box=None)
+    for one in listed:
+        table.add_row(
+            Text(one.name),
+            f"{one.size[0]}x{one.size[1]}",
+            f"{one.scaled[0]}x{one.scaled[1]}",
+            f"{one.crop[0]},{one.crop[1]}",
+            f"{one.kept:.0%}",
+            Text(one.caption),
+        )
+    console.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], console: Console) -> None:
+    """Label and value, one a line; longer values as JSON."""
+    table = Table.grid(padding=(0, 2))
+    for label, value in facts.items():
+        shown = value if isinstance(value, str) else json.dumps(value, default=str)
+        table.add_row(Text(label.replace("_", " "), style="bold"), Text(shown))
+    console.print(table)
+
+
+def _job(folder: Path, overrides: Sequence[str]) -> JobConfig:
+    return override_job({"dataset": {"folder": str(folder.absolute())}}, overrides)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _rest(console: Console, count: int) -> None:
+    if count > _SHOWN:
+        _line(console, f"  and {count - _SHOWN} more; --json lists all", "dim")
+
+
+def _line(console: Console, words: str, style: str = "") -> None:
+    console.print(Text(words, style=style), soft_wrap=True)

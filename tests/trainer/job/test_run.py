@@ -1,0 +1,83 @@
+import threading
+
+import pytest
+
+from trainer.core.errors import ResourceError, RunError
+from trainer.core.events import Ended, Stepped, write_to
+from trainer.job.file import parse_job
+from trainer.job.run import Run, runs_in
+
+
+@pytest.fixture
+def job(tmp_path):
+    return parse_job({"name": "fox", "runs": str(tmp_path), "dataset": {"folder": "x"}})
+
+
+def test_runs_of_one_name_started_at_once_get_a_folder_each(job):
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(Run.create(job))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({run.path for run in made}) == 8
+    assert all(run.job.name == "fox" for run in made)
+
+
+def test_a_run_records_the_seed_that_it_drew(job):
+    assert job.schedule.seed is None
+    assert Run.create(job).job.schedule.seed is not None
+
+
+def test_only_one_process_works_on_a_run(job):
+    run = Run.create(job)
+    with run.lock(), pytest.raises(RunError, match="another process works on this run"):
+        run.lock()
+
+
+def test_a_worker_that_is_gone_without_a_word_died(job, tmp_path):
+    run = Run.create(job)
+    assert run.status() == "waiting"
+    run.claim()
+    assert run.status() == "running"
+    (run.path / "state.json").write_text('{"pid": 999999999, "born": 1, "status": "running"}')
+    assert run.status() == "died"
+    run.close("stopped")
+    assert run.status() == "stopped"
+
+
+def test_a_line_that_a_killed_process_left_half_written_is_passed_over(job):
+    run = Run.create(job)
+    emit = write_to(run.events_path)
+    emit(Stepped(1, 1, 0.5, 1e-4, 1.0))
+    with run.events_path.open("a") as file:
+        file.write('{"kind": "Stepped", "st')
+    assert len(list(run.events())) == 1
+    run.claim()
+    emit(Ended("completed"))
+    assert [type(told.event).__name__ for told in run.events()] == ["Stepped", "Ended"]
+
+
+def test_claiming_a_run_forgets_an_old_request_to_stop(job):
+    run = Run.create(job)
+    run.ask_to_stop()
+    assert run.stop_asked()
+    run.claim()
+    assert not run.stop_asked()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="this is no run folder"):
+        Run.open(tmp_path)
+
+
+def test_a_runs_folder_that_cannot_be_made_is_one_sentence(job, tmp_path):
+    (tmp_path / "file").write_text("")
+    job = job.model_copy(update={"runs": tmp_path / "file" / "runs"})
+    with pytest.raises(ResourceError, match="this place cannot be written"):
+        Run.create(job)
+
+
+def test_runs_are_listed_newest_first(job):
+    made = [Run.create(job) for _ in range(3)]
+    assert {run.name for run in runs_in(job.runs)} == {run.name for run in made}
