@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +16,6 @@ from trainer.core.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from trainer.job.config import JobConfig
-    from trainer.job.run import Run
 
 app = typer.Typer(
     help="Train LoRAs, and find the epoch and strength to keep. Exit codes: docs/exit-codes.md.",
@@ -77,6 +74,7 @@ def train(
 
     Ctrl-C finishes the step, saves and ends; --resume goes on from there.
     """
+    from app.watch import resumable, watch
     from trainer.job.file import load_job
     from trainer.job.run import Run
 
@@ -85,13 +83,13 @@ def train(
     if resume is not None:
         if override:
             raise typer.BadParameter("a resumed run keeps its settings; --set starts a new one")
-        raise typer.Exit(_watch(_resumable(resume), as_json=as_json))
+        raise typer.Exit(watch(resumable(resume), out, as_json=as_json))
     assert job is not None
     asked = load_job(job, override or [])
     if plan:
         _plan(asked, as_json=as_json)
         return
-    raise typer.Exit(_watch(Run.create(asked), as_json=as_json))
+    raise typer.Exit(watch(Run.create(asked), out, as_json=as_json))
 
 
 @app.command()
@@ -102,10 +100,11 @@ def demo(
 ) -> None:
     """Train a small LoRA on the model that ships with Sweetspot, and show what it learned."""
     from app.demo import demo_job, draw_sheet
+    from app.watch import watch
     from trainer.job.run import Run
 
     made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
-    code = _watch(made, as_json=False)
+    code = watch(made, out, as_json=False)
     if code == 0:
         out.print(f"\nsample grid: {draw_sheet(made)}")
         for file in sorted(made.lora.iterdir()):
@@ -171,9 +170,10 @@ def lora_inspect(file: LoraFile, as_json: Json = False) -> None:
 @runs_app.command("list")
 def runs_list(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
     """List runs, newest first."""
+    from app.watch import summary
     from trainer.job.run import runs_in
 
-    rows = [_summary(found) for found in runs_in(runs)]
+    rows = [summary(found) for found in runs_in(runs)]
     if as_json:
         out.print_json(json.dumps(rows))
         return
@@ -191,8 +191,9 @@ def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json 
     """Tell a run's whole story from its folder."""
     from app.live import Screen
     from app.runner import as_json as line
+    from app.watch import find
 
-    found = _find(folder, runs)
+    found = find(folder, runs)
     if as_json:
         for told in found.events():
             out.print(line(told), markup=False, highlight=False, soft_wrap=True)
@@ -206,7 +207,9 @@ def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json 
 @runs_app.command("stop")
 def runs_stop(folder: RunFolder, runs: RunsFolder = Path("runs")) -> None:
     """Ask a run to finish its step, save and end."""
-    found = _find(folder, runs)
+    from app.watch import find
+
+    found = find(folder, runs)
     if found.status() != "running":
         raise RunError(f"the run is not running ({found.status()})", where=str(found.path))
     found.ask_to_stop()
@@ -236,52 +239,6 @@ def doctor(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
     raise typer.Exit(1 if any(f["state"] == "bad" for f in findings) else 0)
 
 
-def _watch(run: Run, *, as_json: bool) -> int:
-    """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
-    from app import runner
-    from app.live import Screen
-
-    known = run.events_path.stat().st_size if run.events_path.exists() else 0
-    process = runner.start(run, run.job.compute.processes)
-    _stop_on_signal(run)
-    ended: int | None = None
-    if not as_json:
-        out.print(f"run folder: {run.path}", highlight=False)
-    with Screen(Console(quiet=as_json)) as screen:
-        for told in runner.follow(run, process, skip=known):
-            ended = getattr(told.event, "exit_code", None) if _is_end(told.event) else ended
-            if as_json:
-                out.print(runner.as_json(told), markup=False, highlight=False, soft_wrap=True)
-            screen.show(told)
-    return runner.exit_code(run, process, ended, err)
-
-
-def _is_end(event: object) -> bool:
-    return type(event).__name__ == "Ended"
-
-
-def _stop_on_signal(run: Run) -> None:
-    def ask(number: int, frame: FrameType | None) -> None:
-        err.print("stopping after this step; the run saves first", style="yellow")
-        run.ask_to_stop()
-
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
-
-
-def _resumable(folder: Path) -> Run:
-    found = _find(folder, Path("runs"))
-    if found.status() == "running":
-        raise RunError("the run is still running", where=str(found.path))
-    if found.status() == "completed":
-        raise RunError(
-            "the run is completed; there is nothing to resume",
-            where=str(found.path),
-            hint="start a new run with more epochs",
-        )
-    return found
-
-
 def _plan(job: JobConfig, *, as_json: bool) -> None:
     from app.checks import print_facts
     from trainer.core import device
@@ -299,34 +256,3 @@ def _plan(job: JobConfig, *, as_json: bool) -> None:
         out.print_json(json.dumps(facts))
     else:
         print_facts(facts, out)
-
-
-def _find(folder: Path, runs: Path) -> Run:
-    from trainer.job.run import Run
-
-    return Run.open(folder if folder.is_dir() else runs / folder)
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    from trainer.core.events import Saved, Started, Stepped
-
-    step: Any = 0
-    total: Any = "?"
-    loss: Any = ""
-    files = 0
-    for told in run.events():
-        match told.event:
-            case Started(steps=total):
-                pass
-            case Stepped(step=step, loss=value):
-                loss = round(value, 4)
-            case Saved():
-                files += 1
-    status = run.status()
-    return {
-        "run": run.name,
-        "status": status,
-        "step": f"{step}/{total}",
-        "loss": loss,
-        "files": files,
-    }

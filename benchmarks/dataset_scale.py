@@ -24,6 +24,7 @@ SIDE = 64
 
 
 def main() -> None:
+    """Measure each count, or be the process that is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("counts", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--measure", choices=["check", "cache"])
@@ -60,6 +61,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def in_own_process(what: str, folder: Path) -> dict[str, float]:
+    """What `measure` says in a fresh process."""
     command = [sys.executable, __file__, "--measure", what, "--folder", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -67,8 +69,10 @@ def in_own_process(what: str, folder: Path) -> dict[str, float]:
 
 
 def measure(what: str, folder: Path) -> dict[str, float]:
+    """Seconds, and the largest resident sizes of this process and of any child, MB."""
+    loaded = model() if what == "cache" else None
     started = time.monotonic()
-    run_check(folder) if what == "check" else run_cache(folder)
+    run_check(folder) if loaded is None else run_cache(folder, loaded)
     return {
         "seconds": time.monotonic() - started,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -77,31 +81,35 @@ def measure(what: str, folder: Path) -> dict[str, float]:
 
 
 def run_check(folder: Path) -> None:
+    """The whole `dataset check`."""
     from trainer.data.check import check
 
     report = check(settings(folder), resolution=SIDE, step=8)
     assert report.pictures == len(list(folder.glob("*.png")))
 
 
-def run_cache(folder: Path) -> None:
+def run_cache(folder: Path, loaded: Any) -> None:
+    """Scan, encode, and read every item back."""
     from trainer.data.bucket import fit, framing
     from trainer.data.encode import cache_latents
     from trainer.data.folder import scan
 
     config = settings(folder)
     framed, _ = fit(scan(config).pictures, framing(config, resolution=SIDE, size_step=8))
-    latents = cache_latents(model(), framed, config, folder.parent / "cache")
+    latents = cache_latents(loaded, framed, config, folder.parent / "cache")
     for one in framed:
         latents.of(one.picture, one.frame)
 
 
 def settings(folder: Path) -> Any:
-    from trainer.job.config import DatasetConfig
+    """A dataset config for the synthetic pictures."""
+    from trainer.job.sections import DatasetConfig
 
     return DatasetConfig(folder=folder, trigger="sks", class_word="dog", bucket_step=8)
 
 
 def model() -> Any:
+    """The demo model, or a stand-in with a tiny VAE."""
     from trainer.core.device import plan
 
     if (ROOT / "assets/demo/sd/vae").is_dir():

@@ -130,7 +130,7 @@ def test_a_sample_that_fails_does_not_end_the_run(job, monkeypatch):
 
     monkeypatch.setattr(train, "render", out_of_memory)
     samples = job.samples.model_copy(update={"every": 1, "prompts": ("a fox",)})
-    run, told = train_here(job.model_copy(update={"samples": samples}))
+    _, told = train_here(job.model_copy(update={"samples": samples}))
     assert len(told_of(events.Warned, told)) == 3
     assert told_of(events.Proven, told)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from trainer.job.config import DatasetConfig
+    from trainer.job.sections import DatasetConfig
 
 Size = tuple[int, int]
 """Width and height, px."""
@@ -189,13 +189,16 @@ def listing(
 
 
 def _shapes(resolution: int, step: int) -> tuple[Size, ...]:
-    """The square, and for each side the longest other side that keeps within the area."""
+    """The square, and for each side the longest other side that keeps within the area.
+
+    What is longer than 4:1 is cropped to that: a strip of full length would be a few pixels high.
+    """
     longest = LONGEST * resolution // step * step
     square = resolution // step * step
     found = {(square, square)}
     for side in range(step, longest + 1, step):
-        other = min(resolution**2 // side // step * step, longest)
-        if other > 0:
+        other = resolution**2 // side // step * step
+        if 0 < other <= longest:
             found |= {(side, other), (other, side)}
     return tuple(sorted(found))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.families.base import LoadedModel
-    from trainer.job.config import DatasetConfig
+    from trainer.job.sections import DatasetConfig
 
 FORMAT = "1"
 """Raised when the same picture, cut and model would give another tensor than before."""

@@ -19,7 +19,8 @@ from trainer.data.loader import Loader, Plan, Shape, Spoken
 
 if TYPE_CHECKING:
     from trainer.families.base import LoadedModel
-    from trainer.job.config import DatasetConfig, JobConfig
+    from trainer.job.config import JobConfig
+    from trainer.job.sections import DatasetConfig
 
 Progress = Callable[[int, int], None]
 MakeClassPictures = Callable[[Progress], Path]

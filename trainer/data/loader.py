@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.data.encode import Captions, Latents
     from trainer.families.base import LoadedModel
-    from trainer.job.config import DatasetConfig
+    from trainer.job.sections import DatasetConfig
 
 
 @dataclass(frozen=True, slots=True)

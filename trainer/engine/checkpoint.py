@@ -57,7 +57,7 @@ def save(folder: Path, state: State) -> Path:
     Raises:
         ResourceError: The disk is full, or cannot be written; what was there is untouched.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     sweep_temporaries(folder)
     path = folder / f"step-{state.step:06d}"
@@ -68,10 +68,10 @@ def save(folder: Path, state: State) -> Path:
     needed = 1.2 * sum(t.nbytes for t in (*tensors.values(), *state.adapter.values()))
     require_space(folder, int(needed), "a checkpoint")
     with folder_written_atomically(path) as temporary:
-        save_file(state.adapter, temporary / "adapter.safetensors")
+        (temporary / "adapter.safetensors").write_bytes(to_bytes(state.adapter))
         if state.mean:
-            save_file(state.mean, temporary / "mean.safetensors")
-        save_file(tensors, temporary / "optimizer.safetensors")
+            (temporary / "mean.safetensors").write_bytes(to_bytes(state.mean))
+        (temporary / "optimizer.safetensors").write_bytes(to_bytes(tensors))
         facts = {
             "format": FORMAT,
             "step": state.step,

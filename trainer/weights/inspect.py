@@ -88,10 +88,7 @@ def inspect(path: Path) -> Inspection:
     file = read(path)
     tensors = file.tensors()
     alphas = _alphas(file, tensors)
-    norms = {
-        name: product_norm(tensors[pair.a], tensors[pair.b]) * alphas[name] / rank
-        for (name, pair), rank in zip(file.pairs.items(), file.ranks.values(), strict=True)
-    }
+    norms = _norms(file, tensors, alphas)
     lengths = list(norms.values()) or [0.0]
     whole, data = hash_file(path), _hash_of_tensors(path)
     metadata = file.metadata
@@ -153,6 +150,15 @@ def _alphas(file: LoraFile, tensors: Mapping[str, Tensor]) -> dict[str, float]:
     told = entry.read(file.metadata.get(entry.KEY, ""))
     return {
         name: float(tensors[pair.alpha].item()) if pair.alpha else entry.alpha_of(told, name, rank)
+        for (name, pair), rank in zip(file.pairs.items(), file.ranks.values(), strict=True)
+    }
+
+
+def _norms(
+    file: LoraFile, tensors: Mapping[str, Tensor], alphas: Mapping[str, float]
+) -> dict[str, float]:
+    return {
+        name: product_norm(tensors[pair.a], tensors[pair.b]) * alphas[name] / rank
         for (name, pair), rank in zip(file.pairs.items(), file.ranks.values(), strict=True)
     }
 

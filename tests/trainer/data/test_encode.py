@@ -160,7 +160,11 @@ def test_progress_counts_pictures_to_the_end(pictures, tmp_path):
     config = dataset(pictures)
     framed = framed_of(config)
     cache_latents(
-        Encoder(), framed, config, tmp_path / "cache", lambda done, total: told.append((done, total))
+        Encoder(),
+        framed,
+        config,
+        tmp_path / "cache",
+        lambda done, total: told.append((done, total)),
     )
     assert told[-1] == (6, 6)
 

@@ -32,7 +32,6 @@ def _read(folder, precision):
 def make_folder(folder, *, cross_attention_dim, use_linear_projection):
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
     from diffusers import UNet2DConditionModel as Unet
-    from transformers import CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(1)
     unet = Unet(
@@ -46,18 +45,6 @@ def make_folder(folder, *, cross_attention_dim, use_linear_projection):
         use_linear_projection=use_linear_projection,
         norm_num_groups=8,
     )
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=6,
-            hidden_size=cross_attention_dim,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=8,
-            bos_token_id=4,
-            eos_token_id=5,
-        )
-    )
     vae = AutoencoderKL(
         block_out_channels=(8, 8),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -68,7 +55,7 @@ def make_folder(folder, *, cross_attention_dim, use_linear_projection):
     pipeline = StableDiffusionPipeline(
         vae=vae,
         unet=unet,
-        text_encoder=text_encoder,
+        text_encoder=make_text_encoder(cross_attention_dim),
         tokenizer=make_tokenizer(folder / "words"),
         scheduler=DDIMScheduler(beta_schedule="scaled_linear", steps_offset=1, clip_sample=False),
         safety_checker=None,
@@ -77,6 +64,23 @@ def make_folder(folder, *, cross_attention_dim, use_linear_projection):
     )
     pipeline.save_pretrained(folder / "model")
     return folder / "model"
+
+
+def make_text_encoder(width):
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=6,
+            hidden_size=width,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=8,
+            bos_token_id=4,
+            eos_token_id=5,
+        )
+    )
 
 
 def make_tokenizer(folder):

@@ -1,0 +1,95 @@
+"""Following one run in a terminal, and finding the run that a person means."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from app import runner
+from app.live import Screen
+from trainer.core.errors import RunError
+from trainer.core.events import Ended, Saved, Started, Stepped
+from trainer.job.run import Run
+
+
+def watch(run: Run, console: Console, *, as_json: bool) -> int:
+    """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
+    err = Console(stderr=True)
+    known = run.events_path.stat().st_size if run.events_path.exists() else 0
+    process = runner.start(run, run.job.compute.processes)
+    _stop_on_signal(run, err)
+    ended: int | None = None
+    if not as_json:
+        console.print(f"run folder: {run.path}", highlight=False)
+    with Screen(Console(quiet=as_json)) as screen:
+        for told in runner.follow(run, process, skip=known):
+            if isinstance(told.event, Ended):
+                ended = told.event.exit_code
+            if as_json:
+                console.print(runner.as_json(told), markup=False, highlight=False, soft_wrap=True)
+            screen.show(told)
+    return runner.exit_code(run, process, ended, err)
+
+
+def _stop_on_signal(run: Run, err: Console) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
+        err.print("stopping after this step; the run saves first", style="yellow")
+        run.ask_to_stop()
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+
+
+def resumable(folder: Path) -> Run:
+    """A run that can go on.
+
+    Raises:
+        RunError: It runs, is completed, or is no run.
+    """
+    found = find(folder, Path("runs"))
+    if found.status() == "running":
+        raise RunError("the run is still running", where=str(found.path))
+    if found.status() == "completed":
+        raise RunError(
+            "the run is completed; there is nothing to resume",
+            where=str(found.path),
+            hint="start a new run with more epochs",
+        )
+    return found
+
+
+def find(folder: Path, runs: Path) -> Run:
+    """The run of this folder, or of this name in the runs folder.
+
+    Raises:
+        RunError: There is none.
+    """
+    return Run.open(folder if folder.is_dir() else runs / folder)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """A run in one row: name, status, how far it came, its last loss, how many files."""
+    step: Any = 0
+    total: Any = "?"
+    loss: Any = ""
+    files = 0
+    for told in run.events():
+        match told.event:
+            case Started(steps=total):
+                pass
+            case Stepped(step=step, loss=value):
+                loss = round(value, 4)
+            case Saved():
+                files += 1
+    status = run.status()
+    return {
+        "run": run.name,
+        "status": status,
+        "step": f"{step}/{total}",
+        "loss": loss,
+        "files": files,
+    }

@@ -1,0 +1,287 @@
+"""The sections of a job that every model family shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trainer.core.device import Precision
+from trainer.core.schema import Config, Knob
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DatasetConfig(Config):
+    """The pictures to learn from."""
+
+    folder: Annotated[Path, Knob(private=True)]
+    """Folder of pictures. Captions lie beside them as .txt files of the same name, in a
+    metadata.jsonl or metadata.csv, or in folder names like `10_sks dog`."""
+
+    trigger: Annotated[str, Knob(label="Trigger word")] = ""
+    """Rare word that will call the subject or style up. Used in the template."""
+
+    class_word: str = ""
+    """What the subject is, in one or two words: dog, man, vase. Used in the template."""
+
+    template: Annotated[str, Knob(advanced=True, why="The DreamBooth paper's sentence.")] = (
+        "a {trigger} {class}"
+    )
+    """Caption of a picture that has none; {trigger} and {class} are filled in."""
+
+    repeats: Annotated[
+        int, Field(ge=1, le=1000), Knob(advanced=True, why="A field, not a trick.")
+    ] = 1
+    """How often each picture is shown in an epoch. Folder names like `10_name` set their own."""
+
+    background: Annotated[
+        str,
+        Field(pattern=r"^#[0-9a-fA-F]{6}$"),
+        Knob(advanced=True, why="What most viewers show behind a transparent picture."),
+    ] = "#ffffff"
+    """Colour that transparent parts are laid on."""
+
+    buckets: Annotated[bool, Knob(advanced=True, why="Keeps pictures whole.")] = True
+    """Keep each picture's shape and train shapes in groups. Off: everything is cropped square."""
+
+    bucket_step: Annotated[
+        int,
+        Field(ge=8, le=256, multiple_of=8),
+        Knob(unit="px", advanced=True, why="kohya's default for SD 1.x and SDXL."),
+    ] = 64
+    """Sides of buckets are multiples of this."""
+
+    upscale: Annotated[bool, Knob(advanced=True, why="Enlarging adds blur, not detail.")] = False
+    """Enlarge pictures smaller than the training size. Off: they train at their own size."""
+
+    flip: Annotated[bool, Knob(why="Off: faces, text and clothes are not symmetric.")] = False
+    """Mirror pictures at random, which doubles the variety. Leave off for faces and text."""
+
+    shuffle_tags: Annotated[bool, Knob(advanced=True, why="Only for tag lists.")] = False
+    """Change the order of comma-separated tags each time, so that order is not learned."""
+
+    keep_tags: Annotated[
+        int, Field(ge=0, le=100), Knob(advanced=True, why="Keeps the trigger first.")
+    ] = 1
+    """How many tags at the front stay in place and are never dropped."""
+
+    tag_dropout: Annotated[Share, Knob(advanced=True, why="Off unless asked for.")] = 0.0
+    """Chance that a tag is left out of a caption, each time it is shown."""
+
+    caption_dropout: Annotated[Share, Knob(advanced=True, why="Off unless asked for.")] = 0.0
+    """Chance that a picture is shown with an empty caption, which strengthens guidance."""
+
+    max_megapixels: Annotated[
+        float,
+        Field(gt=0, le=1000),
+        Knob(unit="MP", advanced=True, why="A 10,000 x 10,000 picture."),
+    ] = 100.0
+    """Larger pictures are refused before they are decoded; guards against files that
+    unpack to fill the memory."""
+
+    @model_validator(mode="after")
+    def _template_can_be_filled(self) -> Self:
+        try:
+            self.template.format_map({"trigger": "", "class": ""})
+        except (KeyError, ValueError, IndexError, AttributeError):
+            raise ValueError(
+                f"template {self.template!r} may hold {{trigger}} and {{class}} and nothing else "
+                "in braces"
+            ) from None
+        return self
+
+    @property
+    def template_caption(self) -> str:
+        """The caption of a picture that has none, without doubled spaces."""
+        filled = self.template.format_map({"trigger": self.trigger, "class": self.class_word})
+        return " ".join(filled.split())
+
+    @property
+    def captions_vary(self) -> bool:
+        """Whether a picture's words differ from epoch to epoch (an empty caption aside)."""
+        return self.shuffle_tags or self.tag_dropout > 0
+
+
+class PriorConfig(Config):
+    """Prior preservation: pictures of the class keep the model from forgetting it."""
+
+    enabled: Annotated[bool, Knob(label="Prior preservation", why="Costs half the speed.")] = False
+    """Train on pictures of the class beside your own, so that `a dog` does not become your dog
+    (DreamBooth, arXiv:2208.12242)."""
+
+    folder: Annotated[Path | None, Knob(private=True)] = None
+    """Folder of class pictures. Empty: the base model renders them before training."""
+
+    prompt: Annotated[str, Knob(why="The class word alone.")] = ""
+    """Caption of the class pictures and prompt to render them; empty means `a {class_word}`."""
+
+    count: Annotated[int, Field(ge=1, le=10000), Knob(why="100 to 300 in published recipes.")] = 100
+    """How many class pictures to render."""
+
+    weight: Annotated[float, Field(gt=0, le=10), Knob(advanced=True, why="The paper's value.")] = (
+        1.0
+    )
+    """How much a class picture's loss counts against one of yours."""
+
+
+class TextEncoderConfig(Config):
+    """An adapter on the text encoder as well."""
+
+    train: Annotated[
+        bool, Knob(label="Train the text encoder", why="The denoiser alone is safer.")
+    ] = False
+    """Learn new words in the text encoder too. Helps odd subjects, overfits sooner, and captions
+    can no longer be encoded ahead."""
+
+    learning_rate: Annotated[
+        float,
+        Field(gt=0, le=1),
+        Knob(advanced=True, why="Half the denoiser's, as in kohya's presets."),
+    ] = 5e-5
+    """Peak learning rate of the text encoder's adapter."""
+
+
+class ScheduleConfig(Config):
+    """How long and how hard to train."""
+
+    epochs: Annotated[int | None, Field(ge=1, le=100000)] = None
+    """Passes over the dataset; 10 when neither epochs nor steps is given."""
+
+    steps: Annotated[int | None, Field(ge=1, le=10_000_000), Knob(advanced=True)] = None
+    """Optimizer steps to take instead of whole epochs."""
+
+    batch_size: Annotated[int, Field(ge=1, le=256), Knob(step=1, why="Fits every card.")] = 1
+    """Pictures that go through the model at once, over all processes together."""
+
+    accumulate: Annotated[
+        int, Field(ge=1, le=1024), Knob(label="Gradient accumulation", advanced=True, why="Off.")
+    ] = 1
+    """Batches whose gradients are added up for one step: a larger batch for the same memory."""
+
+    kind: Annotated[
+        Literal["constant", "linear", "cosine"],
+        Knob(label="Learning rate over time", why="Ends softly."),
+    ] = "cosine"
+    """How the learning rate falls after warm-up: not at all, in a line, or along a cosine."""
+
+    warmup: Annotated[
+        Share, Knob(advanced=True, why="A short ramp steadies AdamW's first steps.")
+    ] = 0.05
+    """Share of all steps over which the learning rate rises from zero."""
+
+    clip: Annotated[float, Field(ge=0, le=1000), Knob(advanced=True, why="Diffusers' default.")] = (
+        1.0
+    )
+    """Gradients longer than this are shortened to it; 0 turns it off."""
+
+    ema: Annotated[float, Field(ge=0, lt=1), Knob(label="EMA decay", advanced=True, why="Off.")] = (
+        0.0
+    )
+    """Save a running mean of the weights, which is smoother; 0.99 or so, 0 turns it off."""
+
+    seed: Annotated[int | None, Field(ge=0, lt=2**31), Knob(advanced=True)] = None
+    """Fixes noise and order; when empty the run draws one and records it."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(
+                f"epochs ({self.epochs}) and steps ({self.steps}) are both given; keep one"
+            )
+        return self
+
+
+class ComputeConfig(Config):
+    """How the work is done on this machine."""
+
+    device: Annotated[str, Knob(advanced=True, private=True)] = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+
+    precision: Annotated[Precision, Knob(advanced=True, why="The fastest the device has.")] = "auto"
+    """Number format of the frozen weights and the maths; what trains is always fp32."""
+
+    packed: Annotated[bool, Knob(advanced=True, why="Off: it needs memory for a second copy.")] = (
+        False
+    )
+    """On a CPU, keep frozen weights laid out for its matrix units: about twice as fast, and
+    about twice the memory for weights."""
+
+    gradient_checkpointing: Annotated[bool, Knob(advanced=True, why="Slower; for small cards.")] = (
+        False
+    )
+    """Recompute activations instead of keeping them: a third slower, much less memory."""
+
+    processes: Annotated[int, Field(ge=1, le=64), Knob(advanced=True, private=True)] = 1
+    """Processes that share each batch, one a device (started with torchrun)."""
+
+
+class SamplesConfig(Config):
+    """Pictures rendered while training, to look at."""
+
+    every: Annotated[
+        int, Field(ge=0, le=10000), Knob(unit="epochs", why="Cheap beside an epoch.")
+    ] = 1
+    """Render after every so many epochs; 0 renders none."""
+
+    prompts: Annotated[tuple[str, ...], Knob(private=True)] = ()
+    """What to render; empty means the first captions of the dataset."""
+
+    negative: Annotated[str, Knob(advanced=True, private=True)] = ""
+    """What the pictures should not show."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31), Knob(advanced=True, why="Any fixed one.")] = 42
+    """The first picture's seed; the same each time, so that epochs can be compared."""
+
+    steps: Annotated[int, Field(ge=1, le=1000), Knob(advanced=True, why="Enough for DDIM.")] = 25
+    """Denoising steps a picture."""
+
+    guidance: Annotated[
+        float, Field(ge=0, le=50), Knob(advanced=True, why="SD 1.5's usual value.")
+    ] = 7.0
+    """How strictly the prompt is followed."""
+
+
+class ValidationConfig(Config):
+    """The loss on pictures that are held back from training."""
+
+    share: Annotated[Share, Knob(why="Off: small sets need every picture.")] = 0.0
+    """Share of the pictures to hold back; at least one when above 0."""
+
+    folder: Annotated[Path | None, Knob(advanced=True, private=True)] = None
+    """Folder of held-out pictures, instead of a share of the dataset."""
+
+    every: Annotated[
+        int, Field(ge=1, le=10000), Knob(unit="epochs", advanced=True, why="Each epoch.")
+    ] = 1
+    """Measure after every so many epochs."""
+
+
+class SaveConfig(Config):
+    """What is kept."""
+
+    every_epochs: Annotated[
+        int, Field(ge=1, le=100000), Knob(unit="epochs", why="Choose later.")
+    ] = 1
+    """A LoRA file after every so many epochs, and after the last."""
+
+    every_steps: Annotated[
+        int, Field(ge=0, le=10_000_000), Knob(unit="steps", advanced=True, why="Off.")
+    ] = 0
+    """A LoRA file after every so many steps as well; 0 turns it off."""
+
+    state_every_steps: Annotated[
+        int,
+        Field(ge=0, le=10_000_000),
+        Knob(unit="steps", advanced=True, why="A few minutes of work."),
+    ] = 100
+    """Keep the state to resume from after so many steps, besides each epoch; 0: epochs only."""
+
+    precision: Annotated[
+        Literal["fp16", "bf16", "fp32"], Knob(advanced=True, why="Half the size; error below 1e-4.")
+    ] = "fp16"
+    """Number format of the LoRA files."""
+
+    diffusers: Annotated[bool, Knob(advanced=True, why="kohya's layout loads everywhere.")] = False
+    """Write each file in the Diffusers/PEFT layout too."""
