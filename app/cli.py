@@ -75,17 +75,14 @@ def train(
     Ctrl-C finishes the step, saves and ends; --resume goes on from there.
     """
     from app.watch import resumable, watch
-    from trainer.job.file import load_job
+    from trainer.job.file import load_job, override_job
     from trainer.job.run import Run
 
-    if (job is None) == (resume is None):
-        raise typer.BadParameter("give a job file, or --resume with a run's folder")
+    if sum((job is not None or bool(override), resume is not None)) != 1:
+        raise typer.BadParameter("give a job file or --set, or --resume with a run's folder alone")
     if resume is not None:
-        if override:
-            raise typer.BadParameter("a resumed run keeps its settings; --set starts a new one")
         raise typer.Exit(watch(resumable(resume), out, as_json=as_json))
-    assert job is not None
-    asked = load_job(job, override or [])
+    asked = load_job(job, override or []) if job else override_job({}, override or [])
     if plan:
         _plan(asked, as_json=as_json)
         return

@@ -115,8 +115,7 @@ class Screen:
         self._hide_bars()
         again = f", going on after step {event.resumed_from}" if event.resumed_from else ""
         self._say(
-            f"training {event.trainable:,} parameters in {event.modules} modules on "
-            f"{event.images} pictures, {event.steps} steps{again}",
+            f"training {event.trains} on {event.images} pictures, {event.steps} steps{again}",
             "bold",
         )
         self._bars["steps"] = self._progress.add_task(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.core import device
+from trainer.core.errors import ProofError
 from trainer.core.events import (
     Emit,
     Kept,
@@ -114,6 +115,7 @@ class _Work:
                 precision=parts.model.plan.precision,
                 trainable=sum(p.numel() for p in parts.adapter.parameters()),
                 modules=len(parts.adapter.modules),
+                trains=parts.adapter.census(),
                 resumed_from=done,
             )
         )
@@ -177,9 +179,19 @@ class _Work:
     def save(self, step: int) -> None:
         """Write the LoRA files of this step."""
         self.parts.adapter.check_finite()
+        self._require_moved(step)
         moment = self.moment(step)
         for path in self.exporter.write(self.parts.average.state(), moment):
             self.emit(Saved(step, moment.epoch, path.relative_to(self.run.path).as_posix()))
+
+    def _require_moved(self, step: int) -> None:
+        still = [m.name for m in self.parts.adapter.modules if not bool(m.b.any())]
+        if still:
+            raise ProofError(
+                f"at step {step} {len(still)} modules have not moved from their start, the first "
+                f"is {still[0]!r}",
+                hint="a higher optimizer.learning_rate, or other adapter.targets",
+            )
 
     def validate(self, step: Step) -> None:
         """Measure the loss on the held-out pictures."""

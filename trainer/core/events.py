@@ -62,6 +62,8 @@ class Started(Event):
     """Parameters that train."""
     modules: int
     """Modules that carry an adapter."""
+    trains: str = ""
+    """The same in words, by part of the model and kind of layer."""
     resumed_from: int = 0
 
 

@@ -49,8 +49,8 @@ class Row:
 class Captions:
     """Each picture's caption, from the first source that has one.
 
-    The order: metadata.jsonl or metadata.csv of the closest folder, the .txt of the same
-    name, the words of a folder like `10_sks dog`, the job's template.
+    First metadata.jsonl or .csv of the closest folder, then the .txt of the same name, then
+    the words of a folder like `10_sks dog`, then the job's template.
 
     Raises:
         DatasetError: A metadata file is damaged, or says two things of one picture.
@@ -76,8 +76,7 @@ class Captions:
         row = self._row(name)
         if row is not None:
             return Told(row, "metadata")
-        told = self._from_text(name)
-        words = told or self._from_job(name, folder_words)
+        words = self._from_text(name) or self._from_job(name, folder_words)
         if words is None:
             self._bare.append(name)
             return None

