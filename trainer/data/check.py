@@ -214,19 +214,8 @@ def _duplicates(pictures: Iterable[Picture]) -> list[list[Picture]]:
 def _near_duplicates(pictures: Sequence[Picture], prints: Sequence[bytes]) -> tuple[Group, ...]:
     """Groups of pictures that look the same, one of each set of exact duplicates."""
     firsts = sorted({pictures[i].digest: i for i in reversed(range(len(pictures)))}.values())
-    leader = {i: i for i in firsts}
-
-    def lead(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = index = leader[leader[index]]
-        return index
-
-    for a, b in lookalikes([prints[i] for i in firsts]):
-        leader[lead(firsts[b])] = lead(firsts[a])
-    groups: dict[int, list[Picture]] = defaultdict(list)
-    for i in firsts:
-        groups[lead(i)].append(pictures[i])
-    return tuple(sorted(_names(group) for group in groups.values() if len(group) > 1))
+    groups = lookalikes([prints[i] for i in firsts])
+    return tuple(_names(pictures[firsts[i]] for i in group) for group in groups)
 
 
 def _without_trigger(pictures: Iterable[Picture], trigger: str) -> Group:

@@ -110,8 +110,8 @@ def fingerprint(image: Image.Image) -> bytes:
     return bytes(bits) + bytes(colour)
 
 
-def lookalikes(fingerprints: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Pairs of indices of pictures that look the same, enough to connect each group.
+def lookalikes(fingerprints: Sequence[bytes]) -> list[list[int]]:
+    """Groups of indices of pictures that look the same, directly or by way of others.
 
     Two prints that differ in 7 bits agree in one of 8 bands of 16 bits. Sorted by a band,
     each is compared with the next 32 that share it: linear time, and only in a crowd of
@@ -122,21 +122,38 @@ def lookalikes(fingerprints: Sequence[bytes]) -> list[tuple[int, int]]:
     prints = np.frombuffer(b"".join(fingerprints), np.uint8).reshape(-1, 19)
     bands = np.ascontiguousarray(prints[:, :16]).view(">u2")
     colours = prints[:, 16:].astype(np.int16)
-    pairs: set[tuple[int, int]] = set()
+    leader = np.arange(len(prints))
     for band in range(8):
-        rolled = np.roll(bands, -band, axis=1)
-        order = np.lexsort(rolled.T[::-1])
-        for gap in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):
+        order = np.lexsort(np.roll(bands, -band, axis=1).T[::-1])
+        for gap in range(1, _NEIGHBOURS + 1):
             a, b = order[:-gap], order[gap:]
-            near = bands[a, band] == bands[b, band]
-            a, b = a[near], b[near]
+            new = (bands[a, band] == bands[b, band]) & (leader[a] != leader[b])
+            a, b = a[new], b[new]
             bits = np.bitwise_count(bands[a] ^ bands[b]).sum(axis=1)
             same_colour = abs(colours[a] - colours[b]).max(axis=1, initial=0) <= NEAR_COLOUR
             close = (bits <= NEAR_BITS) & same_colour
-            pairs.update(
-                (min(ab), max(ab)) for ab in zip(a[close].tolist(), b[close].tolist(), strict=True)
-            )
-    return sorted(pairs)
+            leader = _joined(leader, a[close], b[close])
+    order = np.argsort(leader, kind="stable")
+    cuts = np.flatnonzero(np.diff(leader[order])) + 1
+    return sorted(group.tolist() for group in np.split(order, cuts) if len(group) > 1)
+
+
+def _joined(leader: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Each index's leader once the groups of `a[i]` and `b[i]` are one, for all i."""
+    if not len(a):
+        return leader
+    leads = leader.tolist()
+
+    def lead(index: int) -> int:
+        while leads[index] != index:
+            leads[index] = index = leads[leads[index]]
+        return index
+
+    for one, other in zip(a.tolist(), b.tolist(), strict=True):
+        leads[lead(other)] = lead(one)
+    import numpy as np
+
+    return np.array([lead(index) for index in range(len(leads))])
 
 
 def _open(file: BinaryIO, where: str, max_megapixels: float) -> tuple[ImageFile.ImageFile, int]:

@@ -101,7 +101,7 @@ def load(path: Path, identity: dict[str, str]) -> State:
         RunError: It was written by a newer Sweetspot, or for other pictures, another model or
             another job than `identity` says.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load as from_bytes
 
     facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
     if facts["format"] > FORMAT:
@@ -119,9 +119,11 @@ def load(path: Path, identity: dict[str, str]) -> State:
     mean = path / "mean.safetensors"
     return State(
         step=facts["step"],
-        adapter=load_file(path / "adapter.safetensors"),
-        mean=load_file(mean) if mean.exists() else {},
-        optimizer=_unflatten(load_file(path / "optimizer.safetensors"), facts["optimizer"]),
+        adapter=from_bytes((path / "adapter.safetensors").read_bytes()),
+        mean=from_bytes(mean.read_bytes()) if mean.exists() else {},
+        optimizer=_unflatten(
+            from_bytes((path / "optimizer.safetensors").read_bytes()), facts["optimizer"]
+        ),
         scaler=facts["scaler"],
         identity=facts["identity"],
     )

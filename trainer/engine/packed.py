@@ -32,8 +32,8 @@ class PackReport:
     Attributes:
         adapted: LoRA layers that now compute in the format of their input.
         convolutions: Frozen convolutions that were exchanged for a faster kind.
-        left: Convolutions left as they are: they train, are grouped or dilated, lie on
-            another device, or carry an adapter that reads the plain weight.
+        left: Frozen convolutions left as they are: grouped or dilated, on another device, or
+            under an adapter that reads the plain weight.
         packed_gib: Size of the weights packed; as much again where gradients pass through.
     """
 
@@ -70,7 +70,9 @@ def unpack(network: nn.Module) -> None:
 
 def _exchange(network: nn.Module, exchange: Callable[[nn.Conv2d], bool]) -> PackReport:
     read = _read_by_adapters(network)
-    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
+    convolutions = [
+        m for m in network.modules() if type(m) is nn.Conv2d and not m.weight.requires_grad
+    ]
     done = [m for m in convolutions if m not in read and exchange(m)]
     packed = sum(m.packed.numel() * m.packed.itemsize for m in done if isinstance(m, PackedConv2d))
     report = PackReport(

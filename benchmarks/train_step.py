@@ -1,0 +1,433 @@
+"""Seconds and memory of one optimizer step, beside the Diffusers and kohya scripts.
+
+    python benchmarks/train_step.py --cache FOLDER --rounds 3 \
+        --diffusers-script DIFFUSERS/examples/dreambooth/train_dreambooth_lora.py \
+        --diffusers-python VENV/bin/python \
+        --sd-scripts SD_SCRIPTS --sd-scripts-python VENV/bin/python
+
+An SD1.5-size model with random weights is trained on random pictures by each program in turn,
+every time in a process of its own, which is stopped after `--steps` steps. A hook that torch
+offers tells of each optimizer step; no program is changed. benchmarks/README.md says what is
+and is not the same between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import runpy
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 256
+RANK = 8
+PICTURES = 4
+WARM_UP = 3
+"""Steps that are not counted: they allocate, pack and fill caches."""
+
+PROMPT = "a photo of sks dog"
+TOKENS = 49408
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One process's steps.
+
+    Attributes:
+        seconds: Wall time of a step, median after warm-up.
+        cpu: The same in CPU-seconds of all threads.
+        gib: Largest resident size up to the last step.
+    """
+
+    seconds: float
+    cpu: float
+    gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A program to measure: makes the command line for a fresh folder to write to."""
+
+    name: str
+    python: Path
+    command: Callable[[Path], list[str]]
+    place: Path
+
+
+def main() -> None:
+    """Measure and print, or be the process that is measured."""
+    if sys.argv[1:2] == ["--watched"]:
+        run_watched(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+        return
+    asked = arguments()
+    model, pictures = make_model(asked.cache), make_pictures(asked.cache)
+    contenders = [
+        contender
+        for contender in (
+            diffusers(asked, model, pictures),
+            kohya(asked, model, pictures),
+            ours("ours", model, pictures),
+            ours("ours, packed", model, pictures, packed=True),
+            ours("ours, packed, kohya's layers", model, pictures, packed=True, targets="linear"),
+        )
+        if contender and (not asked.only or contender.name in asked.only)
+    ]
+    found: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
+    rates = []
+    for number in range(asked.rounds):
+        rates.append(matmul_rate())
+        for contender in contenders:
+            measured = measure(contender, asked.steps)
+            found[contender.name].append(measured)
+            print(
+                f"round {number + 1}  {contender.name:<30} {measured.seconds:6.2f} s"
+                f"  {measured.cpu:6.2f} cpu-s  {measured.gib:5.2f} GiB",
+                flush=True,
+            )
+    report(found, statistics.median(rates), flops_needed())
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for on the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="model and pictures are kept here"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12, help=f"per process; {WARM_UP} warm up")
+    parser.add_argument("--diffusers-script", type=Path)
+    parser.add_argument("--diffusers-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--sd-scripts", type=Path)
+    parser.add_argument("--sd-scripts-python", type=Path)
+    parser.add_argument("--only", action="append", help="name of a contender; may be repeated")
+    asked = parser.parse_args()
+    asked.cache = asked.cache.absolute()
+    return asked
+
+
+def diffusers(asked: argparse.Namespace, model: Path, pictures: Path) -> Contender | None:
+    """The Diffusers DreamBooth script, as its page tells to run it."""
+    if not asked.diffusers_script:
+        return None
+    settings = {
+        "pretrained_model_name_or_path": model,
+        "instance_data_dir": pictures,
+        "instance_prompt": PROMPT,
+        "resolution": SIDE,
+        "train_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-4,
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 0,
+        "max_train_steps": 1000,
+        "checkpointing_steps": 1000,
+        "rank": RANK,
+        "mixed_precision": "bf16",
+        "seed": 0,
+    }
+    script = asked.diffusers_script.absolute()
+    return Contender(
+        "Diffusers",
+        asked.diffusers_python,
+        lambda folder: [str(script), *options(settings | {"output_dir": folder})],
+        script.parent,
+    )
+
+
+def kohya(asked: argparse.Namespace, model: Path, pictures: Path) -> Contender | None:
+    """Kohya's train_network.py, with its own means of speed: cached latents and SDPA."""
+    if not asked.sd_scripts:
+        return None
+    root = asked.sd_scripts.absolute()
+    settings = {
+        "pretrained_model_name_or_path": model,
+        "train_data_dir": pictures.parent,
+        "resolution": f"{SIDE},{SIDE}",
+        "train_batch_size": 1,
+        "learning_rate": 1e-4,
+        "lr_scheduler": "constant",
+        "max_train_steps": 1000,
+        "network_module": "networks.lora",
+        "network_dim": RANK,
+        "network_alpha": RANK,
+        "network_train_unet_only": None,
+        "optimizer_type": "AdamW",
+        "mixed_precision": "bf16",
+        "cache_latents": None,
+        "sdpa": None,
+        "seed": 0,
+        "max_data_loader_n_workers": 0,
+        "tokenizer_cache_dir": model.parent / "tokenizers",
+    }
+    return Contender(
+        "kohya",
+        asked.sd_scripts_python,
+        lambda folder: ["train_network.py", *options(settings | {"output_dir": folder})],
+        root,
+    )
+
+
+def ours(
+    name: str, model: Path, pictures: Path, *, packed: bool = False, targets: str = "attention"
+) -> Contender:
+    """Sweetspot's worker on a run folder, as the app starts it."""
+
+    def command(folder: Path) -> list[str]:
+        from trainer.job.file import parse_job
+        from trainer.job.run import Run
+
+        values: dict[str, Any] = {
+            "runs": str(folder),
+            "model": {"base": str(model), "resolution": SIDE},
+            "dataset": {"folder": str(pictures), "repeats": 1000},
+            "adapter": {"rank": RANK, "alpha": float(RANK), "targets": targets},
+            "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
+            "schedule": {"steps": 1000, "kind": "constant", "warmup": 0.0, "seed": 0},
+            "compute": {"device": "cpu", "precision": "bf16", "packed": packed},
+            "samples": {"every": 0},
+        }
+        return ["-m", "trainer.worker", str(Run.create(parse_job(values)).path)]
+
+    return Contender(name, Path(sys.executable), command, ROOT)
+
+
+def options(settings: dict[str, Any]) -> list[str]:
+    """`--name value` pairs; None for a switch."""
+    return [
+        word
+        for name, value in settings.items()
+        for word in ([f"--{name}"] if value is None else [f"--{name}", str(value)])
+    ]
+
+
+def measure(contender: Contender, steps: int) -> Measured:
+    """Run a program in a fresh folder until it has taken its steps."""
+    with tempfile.TemporaryDirectory() as place:
+        log, out = Path(place) / "steps.jsonl", Path(place) / "out"
+        out.mkdir()
+        done = subprocess.run(
+            [
+                str(contender.python),
+                str(Path(__file__).resolve()),
+                *("--watched", str(log), str(steps)),
+                *contender.command(out),
+            ],
+            cwd=contender.place,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        told = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        if len(told) < steps:
+            sys.exit(f"{contender.name} took {len(told)} of {steps} steps:\n{done.stdout[-4000:]}")
+    return Measured(_median_gap(told, "wall"), _median_gap(told, "cpu"), told[-1]["gib"])
+
+
+def _median_gap(told: list[dict[str, float]], clock: str) -> float:
+    times = [step[clock] for step in told[WARM_UP - 1 :]]
+    return statistics.median(
+        after - before for before, after in zip(times, times[1:], strict=False)
+    )
+
+
+def run_watched(log: Path, steps: int, command: list[str]) -> None:
+    """Become the program in `command`, writing a line at each optimizer step; then stop.
+
+    The line is written when the step is done, so a gap between two lines is a whole step with
+    whatever the program does around it.
+    """
+    from torch.optim import Optimizer
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    file = log.open("w", encoding="utf-8")
+    taken = 0
+
+    def told(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        nonlocal taken
+        taken += 1
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        line = {"wall": time.perf_counter(), "cpu": time.process_time(), "gib": largest}
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        if taken == steps:
+            os._exit(0)
+
+    register_optimizer_step_post_hook(told)
+    sys.path[0] = str(Path.cwd())
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
+
+
+def make_model(cache: Path) -> Path:
+    """A model folder of SD1.5's sizes with random weights in fp32, made once."""
+    folder = cache / "sd15-random"
+    if (folder / "model_index.json").exists():
+        return folder
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        DDPMScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    words = make_tokenizer(cache)
+    pipeline = StableDiffusionPipeline(
+        unet=UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8, sample_size=64),
+        vae=AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            sample_size=512,
+        ),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=TOKENS,
+                hidden_size=768,
+                intermediate_size=3072,
+                num_hidden_layers=12,
+                num_attention_heads=12,
+                projection_dim=768,
+                bos_token_id=TOKENS - 2,
+                eos_token_id=TOKENS - 1,
+            )
+        ),
+        tokenizer=CLIPTokenizer.from_pretrained(words),
+        scheduler=DDPMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder / "new", max_shard_size="20GB")
+    shutil.rmtree(folder / "new" / "tokenizer")
+    shutil.copytree(words, folder / "new" / "tokenizer")
+    for part in (folder / "new").iterdir():
+        part.rename(folder / part.name)
+    return folder
+
+
+def make_tokenizer(cache: Path) -> Path:
+    """A CLIP tokenizer of the right size that spells letter by letter, under kohya's name."""
+    folder = cache / "tokenizers" / "openai_clip-vit-large-patch14"
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(code) for code in range(33, 127)]
+    names = letters + [letter + "</w>" for letter in letters]
+    names += [f"unused{number}" for number in range(TOKENS - 2 - len(names))]
+    names += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
+    settings = special | {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def make_pictures(cache: Path) -> Path:
+    """Smooth random pictures with captions, in a folder whose name kohya reads."""
+    import numpy as np
+    from PIL import Image
+
+    folder = cache / "pictures" / "1000_sks dog"
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for number in range(PICTURES):
+        rough = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        rough.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+def matmul_rate() -> float:
+    """Bf16 FLOP/s of a large matrix product with all threads: the best of several."""
+    import torch
+
+    side = 4096
+    a, b = (torch.randn(side, side).bfloat16() for _ in range(2))
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        torch.nn.functional.linear(a, b)
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best
+
+
+def flops_needed() -> float:
+    """FLOPs of a step: the forward pass, and the gradients that reach the LoRA matrices.
+
+    Convolutions, matrix products and attention are counted, the latter without recomputing;
+    counted on shapes alone, with text and latents already encoded.
+    """
+    import peft
+    import torch
+    from diffusers import UNet2DConditionModel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from trainer.families.sd import Sd
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
+        unet.requires_grad_(False)
+        config = peft.LoraConfig(r=RANK, target_modules=Sd.targets["attention"])
+        peft.inject_adapter_in_model(config, unet)
+        latents = torch.zeros(1, 4, SIDE // 8, SIDE // 8)
+        text = torch.zeros(1, 77, 768)
+        with FlopCounterMode(display=False) as counter:
+            unet(latents, torch.zeros(1), text, return_dict=False)[0].sum().backward()
+    return float(counter.get_total_flops())
+
+
+def report(found: dict[str, list[Measured]], rate: float, flops: float) -> None:
+    """The table: medians over the rounds, and medians of the rounds' ratios."""
+    floor = flops / rate
+    print(f"\nfloor: {flops / 1e9:.0f} GFLOP a step / {rate / 1e12:.2f} TFLOP/s = {floor:.2f} s")
+    peers = [name for name in ("Diffusers", "kohya") if name in found]
+    heads = "".join(f"{'time / ' + peer:>18}{'memory / ' + peer:>20}" for peer in peers)
+    print(f"{'':<30}{'s/step':>8}{'cpu-s':>8}{'GiB':>7}{'of floor':>10}{heads}")
+    for name, rounds in found.items():
+        seconds = statistics.median(one.seconds for one in rounds)
+        cpu = statistics.median(one.cpu for one in rounds)
+        gib = statistics.median(one.gib for one in rounds)
+        ratios = "".join(
+            f"{ratio(rounds, found[peer], 'seconds'):>17.2f}x{ratio(rounds, found[peer], 'gib'):>19.2f}x"
+            for peer in peers
+        )
+        print(f"{name:<30}{seconds:>8.2f}{cpu:>8.2f}{gib:>7.2f}{floor / seconds:>10.0%}{ratios}")
+
+
+def ratio(ours: list[Measured], theirs: list[Measured], what: str) -> float:
+    """Median of the ratios within each round."""
+    return statistics.median(
+        getattr(one, what) / getattr(other, what) for one, other in zip(ours, theirs, strict=True)
+    )
+
+
+if __name__ == "__main__":
+    main()
