@@ -13,6 +13,7 @@ from trainer.core.errors import DatasetError
 from trainer.core.events import Emit, Preparing, Warned
 from trainer.core.files import hash_text
 from trainer.data.bucket import Framed, Framing, fit, framing
+from trainer.data.cache import Cache
 from trainer.data.encode import Captions, cache_captions, cache_latents
 from trainer.data.folder import Problem, Scan, scan
 from trainer.data.loader import Loader, Plan, Shape, Spoken
@@ -82,6 +83,7 @@ def gather(
     latents = cache_latents(
         model, [*everything, *held_out], job.dataset, cache, _progress(emit, "pictures")
     )
+    _tell_damage(latents.cache, emit)
     live = job.text_encoder.train
     words = _words(job.dataset, [*everything, *held_out])
     captions: Captions | Spoken | None
@@ -91,6 +93,7 @@ def gather(
         captions = Spoken(model)
     else:
         captions = cache_captions(model, words, cache, _progress(emit, "captions"))
+        _tell_damage(captions.cache, emit)
     shape = Shape(job.schedule.batch_size, job.schedule.accumulate, job.prior.weight)
     seed = job.schedule.seed or 0
     plan = Plan(everything, shape, seed, classes_from=len(training) if classes else None)
@@ -122,14 +125,15 @@ def _framed(found: Scan, rules: Framing, folder: str, emit: Emit) -> list[Framed
 
 def _tell(problems: Sequence[Problem], emit: Emit) -> None:
     for problem in problems[:_NAMED]:
-        emit(Warned(f"{problem.path.name} is left out: {problem.what}"))
+        emit(Warned(f"{problem.path.name}: {problem.what}"))
     if len(problems) > _NAMED:
-        emit(
-            Warned(
-                f"{len(problems) - _NAMED} more files are left out; "
-                "`sweetspot dataset check` lists all"
-            )
-        )
+        more = len(problems) - _NAMED
+        emit(Warned(f"{more} more files have problems; `sweetspot dataset check` lists all"))
+
+
+def _tell_damage(cache: Cache, emit: Emit) -> None:
+    for warning in cache.warnings:
+        emit(Warned(warning))
 
 
 def _hold_out(
