@@ -33,14 +33,18 @@ def main() -> None:
     if asked.measure:
         print(json.dumps(measure(asked.measure, asked.folder)))
         return
-    print(f"{'pictures':>9} {'what':>6} {'seconds':>8} {'peak MB':>8} {'largest child MB':>17}")
+    print(
+        f"{'pictures':>9} {'what':>6} {'seconds':>8} {'CPU s':>8} {'peak MB':>8} "
+        f"{'largest child MB':>17}"
+    )
     for count in asked.counts:
         with tempfile.TemporaryDirectory() as place:
             make(Path(place) / "pictures", count)
             for what in ("check", "cache"):
                 told = in_own_process(what, Path(place) / "pictures")
                 print(
-                    f"{count:>9} {what:>6} {told['seconds']:>8.1f} {told['peak']:>8.0f} "
+                    f"{count:>9} {what:>6} {told['seconds']:>8.1f} {told['cpu']:>8.1f} "
+                    f"{told['peak']:>8.0f} "
                     f"{told['child']:>17.0f}",
                     flush=True,
                 )
@@ -71,13 +75,20 @@ def in_own_process(what: str, folder: Path) -> dict[str, float]:
 def measure(what: str, folder: Path) -> dict[str, float]:
     """Seconds, and the largest resident sizes of this process and of any child, MB."""
     loaded = model() if what == "cache" else None
-    started = time.monotonic()
+    started, used = time.monotonic(), cpu_seconds()
     run_check(folder) if loaded is None else run_cache(folder, loaded)
     return {
         "seconds": time.monotonic() - started,
+        "cpu": cpu_seconds() - used,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "child": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
     }
+
+
+def cpu_seconds() -> float:
+    """Of this process and its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def run_check(folder: Path) -> None:

@@ -14,6 +14,7 @@ and is not the same between them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -190,7 +191,7 @@ def ours(
         values: dict[str, Any] = {
             "runs": str(folder),
             "model": {"base": str(model), "resolution": SIDE},
-            "dataset": {"folder": str(pictures), "repeats": 1000},
+            "dataset": {"folder": str(pictures), "trigger": "sks", "class_word": "dog"},
             "adapter": {"rank": RANK, "alpha": float(RANK), "targets": targets},
             "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
             "schedule": {"steps": 1000, "kind": "constant", "warmup": 0.0, "seed": 0},
@@ -238,9 +239,7 @@ def measure(contender: Contender, steps: int) -> Measured:
 
 def _median_gap(told: list[dict[str, float]], clock: str) -> float:
     times = [step[clock] for step in told[WARM_UP - 1 :]]
-    return statistics.median(
-        after - before for before, after in zip(times, times[1:], strict=False)
-    )
+    return statistics.median(after - before for before, after in itertools.pairwise(times))
 
 
 def run_watched(log: Path, steps: int, command: list[str]) -> None:
@@ -314,17 +313,21 @@ def make_model(cache: Path) -> Path:
         ),
         tokenizer=CLIPTokenizer.from_pretrained(words),
         scheduler=DDPMScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            steps_offset=1,
         ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.save_pretrained(folder / "new", max_shard_size="20GB")
-    shutil.rmtree(folder / "new" / "tokenizer")
-    shutil.copytree(words, folder / "new" / "tokenizer")
-    for part in (folder / "new").iterdir():
-        part.rename(folder / part.name)
+    new = folder.with_name("new")
+    pipeline.save_pretrained(new, max_shard_size="20GB")
+    shutil.rmtree(new / "tokenizer")
+    shutil.copytree(words, new / "tokenizer")
+    new.rename(folder)
     return folder
 
 
@@ -416,7 +419,8 @@ def report(found: dict[str, list[Measured]], rate: float, flops: float) -> None:
         cpu = statistics.median(one.cpu for one in rounds)
         gib = statistics.median(one.gib for one in rounds)
         ratios = "".join(
-            f"{ratio(rounds, found[peer], 'seconds'):>17.2f}x{ratio(rounds, found[peer], 'gib'):>19.2f}x"
+            f"{ratio(rounds, found[peer], 'seconds'):>17.2f}x"
+            f"{ratio(rounds, found[peer], 'gib'):>19.2f}x"
             for peer in peers
         )
         print(f"{name:<30}{seconds:>8.2f}{cpu:>8.2f}{gib:>7.2f}{floor / seconds:>10.0%}{ratios}")

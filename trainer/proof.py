@@ -15,7 +15,6 @@ from trainer.core.errors import AdapterError, ProofError
 from trainer.core.events import Proven
 from trainer.weights.attach import attach
 from trainer.weights.files import read
-from trainer.weights.naming import naming_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +48,7 @@ def prove(
         ProofError: The file does not open, differs from `trained`, or does not act.
     """
     try:
-        saved = read(path).weights(naming_of(job.model.kind)).tensors
+        saved = read(path).weights(job.model.naming).tensors
     except AdapterError as error:
         raise ProofError(
             f"the LoRA file does not open: {error.problem}", where=str(path)

@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from tests.trainer.weights import tiny_models
+from trainer.families.sd import NAMING as SD
 from trainer.weights import files, layouts
 from trainer.weights.attach import resolve
 from trainer.weights.layouts import Weights
-from trainer.weights.naming import SD
 
 pytestmark = [
     pytest.mark.download,

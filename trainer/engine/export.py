@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from trainer.weights import files
 from trainer.weights.layouts import Layout, Weights
 from trainer.weights.metadata import About, count_tags, public_values
-from trainer.weights.naming import naming_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +98,7 @@ class Exporter:
                 target,
                 Weights(state, self._alphas),
                 about,
-                naming_of(self._job.model.kind),
+                self._job.model.naming,
                 layout=layout,
                 precision=self._job.save.precision,
             )

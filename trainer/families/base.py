@@ -15,6 +15,7 @@ from pydantic import Field
 
 from trainer.core.registry import Registry
 from trainer.core.schema import Config, Knob
+from trainer.families.naming import Naming
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -64,6 +65,9 @@ class Outline:
 
 class ModelConfig(Config, ABC):
     """Which base model to adapt."""
+
+    naming: ClassVar[Naming]
+    """What LoRA files call the modules of the family."""
 
     kind: str
     base: BaseRef

@@ -16,6 +16,7 @@ from trainer.families.base import (
     families,
 )
 from trainer.families.folder import ModelFolder
+from trainer.families.naming import Naming, PartNaming
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -23,6 +24,32 @@ if TYPE_CHECKING:
 
     from trainer.core.batch import Batch
     from trainer.core.device import Plan
+
+
+_UNET = """
+    down_blocks mid_block up_blocks attentions resnets downsamplers upsamplers transformer_blocks
+    attn1 attn2 to_q to_k to_v to_out ff net proj proj_in proj_out
+    conv conv1 conv2 conv_shortcut time_emb_proj
+    conv_in conv_out time_embedding linear_1 linear_2
+"""
+_CLIP = """
+    text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1 fc2
+"""
+
+NAMING = Naming(
+    parts=(
+        PartNaming("denoiser", kohya="lora_unet", diffusers="unet"),
+        PartNaming(
+            "text_encoder",
+            kohya="lora_te",
+            diffusers="text_encoder",
+            inside="text_model.",
+            also=("lora_te1",),
+        ),
+    ),
+    words=frozenset((_UNET + _CLIP).split()),
+)
+"""Stable Diffusion 1.x and 2.x: kohya's layout keeps Diffusers' block names."""
 
 
 class NoiseConfig(Config):
@@ -50,6 +77,7 @@ class NoiseConfig(Config):
 class SdConfig(ModelConfig):
     """Stable Diffusion 1.x or 2.x."""
 
+    naming: ClassVar[Naming] = NAMING
     kind: Literal["sd"] = "sd"
     base: BaseRef = "demo"
     resolution: Resolution = 512

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from trainer.core.errors import AdapterError
 
 if TYPE_CHECKING:
+    from trainer.families.naming import Naming
     from trainer.weights.layouts import Weights
-    from trainer.weights.naming import Naming
 
 KEY = "lora_adapter_metadata"
 """Where Diffusers looks for it."""

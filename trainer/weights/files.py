@@ -22,8 +22,8 @@ from trainer.weights.metadata import About, describe
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trainer.families.naming import Naming
     from trainer.weights.layouts import Layout, Pair, Weights
-    from trainer.weights.naming import Naming
 
 Precision = Literal["fp16", "bf16", "fp32"]
 

@@ -21,7 +21,7 @@ from trainer.weights.adapter import listed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.weights.naming import Naming
+    from trainer.families.naming import Naming
 
 Layout = Literal["kohya", "diffusers"]
 

@@ -10,9 +10,9 @@ import torch
 
 from tests.trainer.weights.tiny_models import about
 from trainer.core.errors import AdapterError
+from trainer.families.sd import NAMING as SD
 from trainer.weights import files, layouts
 from trainer.weights.layouts import Weights
-from trainer.weights.naming import SD
 
 Q = "denoiser.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 

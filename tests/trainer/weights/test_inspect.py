@@ -8,10 +8,10 @@ import safetensors.torch
 import torch
 
 from tests.trainer.weights.tiny_models import about, adapted, load
+from trainer.families.sd import NAMING as SD
 from trainer.weights import files
 from trainer.weights.inspect import inspect
 from trainer.weights.layouts import Weights
-from trainer.weights.naming import SD
 
 
 @pytest.fixture(scope="module")

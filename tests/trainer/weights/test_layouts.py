@@ -8,9 +8,9 @@ from diffusers import StableDiffusionPipeline
 
 from tests.trainer.weights.tiny_models import about, adapted, answer, load
 from trainer.core.errors import AdapterError
+from trainer.families.sd import NAMING as SD
 from trainer.weights import entry, files, layouts
 from trainer.weights.layouts import Weights
-from trainer.weights.naming import SD, naming_of
 
 Q = "denoiser.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
@@ -280,7 +280,3 @@ def test_half_a_pair_is_refused():
     with pytest.raises(AdapterError, match="lora_down"):
         layouts.from_kohya(tensors, SD)
 
-
-def test_a_family_without_names_is_told_so():
-    with pytest.raises(AdapterError, match="'flux'"):
-        naming_of("flux")

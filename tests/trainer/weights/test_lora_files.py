@@ -14,11 +14,11 @@ import torch
 
 from tests.trainer.weights.tiny_models import about, adapted, load
 from trainer.core.errors import AdapterError
+from trainer.families.sd import NAMING as SD
 from trainer.job.config import JobConfig
 from trainer.weights import files
 from trainer.weights.layouts import Weights
 from trainer.weights.metadata import count_tags, public_values, versions
-from trainer.weights.naming import SD
 
 Q = "denoiser.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 

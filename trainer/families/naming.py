@@ -1,6 +1,6 @@
-"""How LoRA files call the modules of a model family: data, one value a family.
+"""How LoRA files call the modules of a model family: data, which each family declares.
 
-Paths are those of Diffusers' modules; `layouts` does the spelling.
+Paths are those of Diffusers' modules; `weights/layouts` does the spelling.
 """
 
 from __future__ import annotations
@@ -73,45 +73,3 @@ class Naming:
             f"LoRA files of this family have no name for the part {part!r}",
             hint="one of " + ", ".join(n.part for n in self.parts),
         )
-
-
-_UNET = """
-    down_blocks mid_block up_blocks attentions resnets downsamplers upsamplers transformer_blocks
-    attn1 attn2 to_q to_k to_v to_out ff net proj proj_in proj_out
-    conv conv1 conv2 conv_shortcut time_emb_proj
-    conv_in conv_out time_embedding linear_1 linear_2
-"""
-_CLIP = """
-    text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1 fc2
-"""
-
-SD = Naming(
-    parts=(
-        PartNaming("denoiser", kohya="lora_unet", diffusers="unet"),
-        PartNaming(
-            "text_encoder",
-            kohya="lora_te",
-            diffusers="text_encoder",
-            inside="text_model.",
-            also=("lora_te1",),
-        ),
-    ),
-    words=frozenset((_UNET + _CLIP).split()),
-)
-"""Stable Diffusion 1.x and 2.x: kohya's layout keeps Diffusers' block names."""
-
-_FAMILIES = {"sd": SD}
-
-
-def naming_of(family: str) -> Naming:
-    """The naming of a model family, by its `kind`.
-
-    Raises:
-        AdapterError: LoRA files of this family cannot be written or read yet.
-    """
-    if family in _FAMILIES:
-        return _FAMILIES[family]
-    raise AdapterError(
-        f"LoRA files of the family {family!r} cannot be written or read yet",
-        hint="one of " + ", ".join(_FAMILIES),
-    )
