@@ -56,7 +56,8 @@ class NoiseConfig(Config):
     """How pictures are noised while training, and how the answers are weighed."""
 
     prediction: Annotated[
-        Literal["auto", "epsilon", "v_prediction"], Knob(advanced=True, why="The model knows.")
+        Literal["auto", "epsilon", "v_prediction"],
+        Knob(advanced=True, why="A wrong guess ruins a run, and the model says it."),
     ] = "auto"
     """What the denoiser answers: the noise or the velocity. `auto` reads it from the model."""
 
@@ -68,7 +69,9 @@ class NoiseConfig(Config):
     """Weigh timesteps by min-SNR with this gamma (arXiv:2303.09556); 0 turns it off."""
 
     offset: Annotated[
-        float, Field(ge=0, le=1), Knob(label="Noise offset", advanced=True, why="Off.")
+        float,
+        Field(ge=0, le=1),
+        Knob(label="Noise offset", advanced=True, why="Most base models were made without."),
     ] = 0.0
     """Shift each picture's noise as a whole by this much; teaches very dark and bright pictures."""
 

@@ -32,7 +32,9 @@ class DatasetConfig(Config):
     """Caption of a picture that has none; {trigger} and {class} are filled in."""
 
     repeats: Annotated[
-        int, Field(ge=1, le=1000), Knob(advanced=True, why="A field, not a trick.")
+        int,
+        Field(ge=1, le=1000),
+        Knob(advanced=True, why="Each picture once; more only makes epochs longer."),
     ] = 1
     """How often each picture is shown in an epoch. Folder names like `10_name` set their own."""
 
@@ -67,10 +69,14 @@ class DatasetConfig(Config):
     ] = 1
     """How many tags at the front stay in place and are never dropped."""
 
-    tag_dropout: Annotated[Share, Knob(advanced=True, why="Off unless asked for.")] = 0.0
+    tag_dropout: Annotated[
+        Share, Knob(advanced=True, why="Only tag lists gain, so off until asked for.")
+    ] = 0.0
     """Chance that a tag is left out of a caption, each time it is shown."""
 
-    caption_dropout: Annotated[Share, Knob(advanced=True, why="Off unless asked for.")] = 0.0
+    caption_dropout: Annotated[
+        Share, Knob(advanced=True, why="0.05 to 0.1 helps big sets; small ones need their words.")
+    ] = 0.0
     """Chance that a picture is shown with an empty caption, which strengthens guidance."""
 
     max_megapixels: Annotated[
@@ -152,11 +158,21 @@ class ScheduleConfig(Config):
     steps: Annotated[int | None, Field(ge=1, le=10_000_000), Knob(advanced=True)] = None
     """Optimizer steps to take instead of whole epochs."""
 
-    batch_size: Annotated[int, Field(ge=1, le=256), Knob(step=1, why="Fits every card.")] = 1
+    batch_size: Annotated[
+        int,
+        Field(ge=1, le=256),
+        Knob(step=1, why="Fits the smallest card; more is steadier where it fits."),
+    ] = 1
     """Pictures that go through the model at once, over all processes together."""
 
     accumulate: Annotated[
-        int, Field(ge=1, le=1024), Knob(label="Gradient accumulation", advanced=True, why="Off.")
+        int,
+        Field(ge=1, le=1024),
+        Knob(
+            label="Gradient accumulation",
+            advanced=True,
+            why="One batch a step; raise it when the card is too small.",
+        ),
     ] = 1
     """Batches whose gradients are added up for one step: a larger batch for the same memory."""
 
@@ -176,9 +192,11 @@ class ScheduleConfig(Config):
     )
     """Gradients longer than this are shortened to it; 0 turns it off."""
 
-    ema: Annotated[float, Field(ge=0, lt=1), Knob(label="EMA decay", advanced=True, why="Off.")] = (
-        0.0
-    )
+    ema: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        Knob(label="EMA decay", advanced=True, why="Short runs gain little from a mean."),
+    ] = 0.0
     """Save a running mean of the weights, which is smoother; 0.99 or so, 0 turns it off."""
 
     seed: Annotated[int | None, Field(ge=0, lt=2**31), Knob(advanced=True)] = None
@@ -231,7 +249,11 @@ class SamplesConfig(Config):
     negative: Annotated[str, Knob(advanced=True, private=True)] = ""
     """What the pictures should not show."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31), Knob(advanced=True, why="Any fixed one.")] = 42
+    seed: Annotated[
+        int,
+        Field(ge=0, lt=2**31),
+        Knob(advanced=True, why="Any number does, as long as it stays the same."),
+    ] = 42
     """The first picture's seed; the same each time, so that epochs can be compared."""
 
     steps: Annotated[int, Field(ge=1, le=1000), Knob(advanced=True, why="Enough for DDIM.")] = 25
@@ -253,7 +275,11 @@ class ValidationConfig(Config):
     """Folder of held-out pictures, instead of a share of the dataset."""
 
     every: Annotated[
-        int, Field(ge=1, le=10000), Knob(unit="epochs", advanced=True, why="Each epoch.")
+        int,
+        Field(ge=1, le=10000),
+        Knob(
+            unit="epochs", advanced=True, why="Cheap beside an epoch, and the curve needs points."
+        ),
     ] = 1
     """Measure after every so many epochs."""
 
@@ -262,12 +288,16 @@ class SaveConfig(Config):
     """What is kept."""
 
     every_epochs: Annotated[
-        int, Field(ge=1, le=100000), Knob(unit="epochs", why="Choose later.")
+        int,
+        Field(ge=1, le=100000),
+        Knob(unit="epochs", why="The best epoch is chosen afterwards, so keep them all."),
     ] = 1
     """A LoRA file after every so many epochs, and after the last."""
 
     every_steps: Annotated[
-        int, Field(ge=0, le=10_000_000), Knob(unit="steps", advanced=True, why="Off.")
+        int,
+        Field(ge=0, le=10_000_000),
+        Knob(unit="steps", advanced=True, why="Epochs are enough to choose from."),
     ] = 0
     """A LoRA file after every so many steps as well; 0 turns it off."""
 

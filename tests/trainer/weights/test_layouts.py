@@ -279,4 +279,3 @@ def test_half_a_pair_is_refused():
     del tensors[next(name for name in tensors if name.endswith("lora_up.weight"))]
     with pytest.raises(AdapterError, match="lora_down"):
         layouts.from_kohya(tensors, SD)
-
