@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from trainer.engine.packed_attention import keep_probabilities, restore_attention
 from trainer.engine.packed_conv import (
     PackedConv2d,
     PointwiseConv2d,
@@ -31,6 +32,7 @@ class PackReport:
 
     Attributes:
         adapted: LoRA layers that now compute in the format of their input.
+        attention: Attention layers that keep their probabilities for the backward pass.
         convolutions: Frozen convolutions that were exchanged for a faster kind.
         left: Frozen convolutions left as they are: grouped or dilated, on another device, or
             under an adapter that reads the plain weight.
@@ -38,6 +40,7 @@ class PackReport:
     """
 
     adapted: int
+    attention: int
     convolutions: int
     left: int
     packed_gib: float
@@ -46,7 +49,8 @@ class PackReport:
 def lean(network: nn.Module) -> PackReport:
     """Let a network in 16 bits train a LoRA in fp32 without autocast, at no cost in memory.
 
-    On the CPU its frozen convolutions are exchanged too, for faster ones with plain weights.
+    On the CPU its frozen convolutions and its attention are exchanged too, for faster ones
+    with plain weights.
     """
     return _exchange(network, unroll_conv)
 
@@ -65,6 +69,7 @@ def unpack(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, PointwiseConv2d | UnrolledConv2d | PackedConv2d):
             restore_conv(layer)
+    restore_attention(network)
     restore_lora(network)
 
 
@@ -76,7 +81,11 @@ def _exchange(network: nn.Module, exchange: Callable[[nn.Conv2d], bool]) -> Pack
     done = [m for m in convolutions if m not in read and exchange(m)]
     packed = sum(m.packed.numel() * m.packed.itemsize for m in done if isinstance(m, PackedConv2d))
     report = PackReport(
-        thin_lora(network), len(done), len(convolutions) - len(done), packed / 2**30
+        adapted=thin_lora(network),
+        attention=keep_probabilities(network),
+        convolutions=len(done),
+        left=len(convolutions) - len(done),
+        packed_gib=packed / 2**30,
     )
     logger.info("%s", report)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from trainer.families.base import Outline
 
@@ -33,27 +34,60 @@ def measure(
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    kept = 0
-    seen: set[int] = set()
+    own = {_storage(p) for part in parts.values() for p in part.parameters()}
+    seen: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Any:
-        nonlocal kept
-        if id(tensor) not in seen and not isinstance(tensor, torch.nn.Parameter):
-            seen.add(id(tensor))
-            kept += tensor.nbytes
+    def keep(tensor: Tensor) -> Tensor:
+        if _storage(tensor) not in own:
+            seen[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     adapted = _adapted(denoiser, pattern)
     handles = [
         denoiser.get_submodule(path).register_forward_hook(_starts_gradient) for path in adapted
     ]
-    counter = FlopCounterMode(display=False)
-    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
-        call()
+    counter, attention = FlopCounterMode(display=False), _Attention()
+    with (
+        counter,
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept),
+        mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention),
+    ):
+        answer = call()
+    del answer
     for handle in handles:
         handle.remove()
     weights = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    return Outline(weights, adapted, counter.get_total_flops(), kept)
+    flops = counter.get_total_flops() + attention.flops
+    return Outline(weights, adapted, flops, sum(seen.values()))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class _Attention:
+    """Attention as the fused kernels do it, which never hold the whole score matrix.
+
+    They keep queries, keys, values and the answer (arXiv:2205.14135); torch's meta device
+    would count the textbook's way.
+    """
+
+    def __init__(self) -> None:
+        self.flops = 0
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, **_: Any) -> Tensor:
+        import torch
+
+        class Fused(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+                answer = torch.empty_like(query)
+                ctx.save_for_backward(query, key, value, answer)
+                return answer
+
+        self.flops += 4 * query.numel() * key.shape[-2]
+        answer: Tensor = Fused.apply(query, key, value)
+        return answer
 
 
 def _starts_gradient(module: Any, inputs: Any, output: Tensor) -> Tensor:
