@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from trainer.job.file import override_job
+from trainer.job.file import load_job, override_job
 
 if TYPE_CHECKING:
     from trainer.data.bucket import Listed
@@ -23,32 +23,55 @@ _SHOWN = 12
 """Rows of a list before it is cut; --json has them all."""
 
 
-def check_folder(
-    folder: Path, overrides: Sequence[str], console: Console
-) -> tuple[Report, Iterable[Listed]]:
-    """Check a folder with the settings that a job would have; and each picture's cut.
+def check_folder(job: JobConfig, console: Console) -> Report:
+    """Check a job's pictures.
 
     Raises:
         DatasetError: Nothing in the folder can be trained on.
     """
-    from trainer.data.bucket import fit, framing, listing
     from trainer.data.check import check
-    from trainer.data.folder import scan
 
-    job = _job(folder, overrides)
-    resolution = job.model.resolution
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("checking", total=None)
-        report = check(
+        return check(
             job.dataset,
-            resolution=resolution,
+            resolution=job.model.resolution,
             step=8,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    framed, _ = fit(
-        scan(job.dataset).pictures, framing(job.dataset, resolution=resolution, size_step=8)
-    )
-    return report, listing(framed)
+
+
+def folder_job(folder: Path, job: Path | None, overrides: Sequence[str]) -> JobConfig:
+    """The job file with this folder for its pictures, or the defaults with it."""
+    asked = [*overrides, f"dataset.folder={json.dumps(str(folder.absolute()))}"]
+    return load_job(job, asked) if job else override_job({}, asked)
+
+
+def shown(job: JobConfig, epoch: int) -> Iterator[Listed]:
+    """Each picture's exact cut, and its caption as the epoch's first showing of it says it.
+
+    Raises:
+        ModelError: The base model's own sizes cannot be read.
+    """
+    from trainer.core.draws import chance
+    from trainer.data.bucket import fit, framing, listing
+    from trainer.data.caption import final_caption
+    from trainer.data.folder import Picture, scan
+
+    outline = job.model.outline(job.adapter.targets)
+    rules = framing(job.dataset, resolution=job.model.resolution, size_step=outline.size_step)
+    framed, _ = fit(scan(job.dataset).pictures, rules)
+    numbers, count = {}, 0
+    for one in framed:
+        numbers[one.picture.name] = count
+        count += one.picture.repeats
+
+    def words(picture: Picture) -> str:
+        luck = chance(job.schedule.seed or 0, "showing", epoch, numbers[picture.name])
+        luck.random()
+        return final_caption(picture.caption, job.dataset, chance=luck)
+
+    return listing(framed, words)
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -110,10 +133,6 @@ def print_facts(facts: Mapping[str, Any], console: Console) -> None:
         shown = value if isinstance(value, str) else json.dumps(value, default=str)
         table.add_row(Text(label.replace("_", " "), style="bold"), Text(shown))
     console.print(table)
-
-
-def _job(folder: Path, overrides: Sequence[str]) -> JobConfig:
-    return override_job({"dataset": {"folder": str(folder.absolute())}}, overrides)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -68,6 +68,7 @@ def train(
     override: Set = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run exactly.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and stop.")] = False,
+    runs: Annotated[Path, typer.Option(help="Where --resume looks for a name.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Train a LoRA as a job file says.
@@ -78,10 +79,10 @@ def train(
     from trainer.job.file import load_job, override_job
     from trainer.job.run import Run
 
-    if sum((job is not None or bool(override), resume is not None)) != 1:
-        raise typer.BadParameter("give a job file or --set, or --resume with a run's folder alone")
+    if (job is None) == (resume is None) and not (override and resume is None):
+        raise typer.BadParameter("give a job file or --set, or --resume with a run's folder")
     if resume is not None:
-        raise typer.Exit(watch(resumable(resume), out, as_json=as_json))
+        raise typer.Exit(watch(resumable(resume, runs, override or []), out, as_json=as_json))
     asked = load_job(job, override or []) if job else override_job({}, override or [])
     if plan:
         _plan(asked, as_json=as_json)
@@ -133,22 +134,29 @@ def sample(
 @dataset_app.command("check")
 def dataset_check(
     folder: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    job: Annotated[Path | None, typer.Option(help="Check it with this job's settings.")] = None,
     override: Set = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="Each picture's crop and caption.")
+        bool, typer.Option("--list", help="Each picture's exact cut and final caption.")
     ] = False,
+    epoch: Annotated[int, typer.Option(min=1, help="Whose captions --list shows.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Report every file that cannot be used and why, duplicates, captions and buckets."""
-    from app.checks import check_folder, print_listing, print_report
+    from dataclasses import asdict
 
-    report, framed = check_folder(folder, override or [], err)
+    from app.checks import check_folder, folder_job, print_listing, print_report, shown
+
+    asked = folder_job(folder, job, override or [])
+    report = check_folder(asked, err)
+    rows = list(shown(asked, epoch)) if listing else []
     if as_json:
-        out.print_json(json.dumps(report.as_dict(), default=str))
-    else:
-        print_report(report, out)
-        if listing:
-            print_listing(framed, out)
+        facts = {**report.as_dict(), "listing": [asdict(row) for row in rows]}
+        out.print_json(json.dumps(facts, default=str))
+        return
+    print_report(report, out)
+    if rows:
+        print_listing(rows, out)
 
 
 @lora_app.command("inspect")
@@ -248,7 +256,8 @@ def _plan(job: JobConfig, *, as_json: bool) -> None:
         packed=job.compute.packed,
         checkpointing=job.compute.gradient_checkpointing,
     )
-    facts: dict[str, Any] = dict(preflight(job, plan, scan(job.dataset)))
+    planned = preflight(job, plan, scan(job.dataset))
+    facts: dict[str, Any] = {**planned.facts, "warnings": list(planned.warnings)}
     if as_json:
         out.print_json(json.dumps(facts))
     else:

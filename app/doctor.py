@@ -56,7 +56,12 @@ def examine(runs: Path) -> Iterator[Finding]:
         _demo,
     ]
     for probe in probes:
-        yield from probe()
+        try:
+            yield from probe()
+        except (ImportError, OSError, RuntimeError, subprocess.TimeoutExpired) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            name = getattr(probe, "__name__", "disk").strip("_").replace("_", " ")
+            yield Finding(name, "bad", first, "python start.py setup, which mends a broken torch")
 
 
 def _python() -> Iterator[Finding]:

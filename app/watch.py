@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,8 +22,10 @@ def watch(run: Run, console: Console, *, as_json: bool) -> int:
     """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
     err = Console(stderr=True)
     known = run.events_path.stat().st_size if run.events_path.exists() else 0
+    run.forget_stop()
+    asked = _stop_on_signal(run, err)
     process = runner.start(run, run.job.compute.processes)
-    _stop_on_signal(run, err)
+    asked.process = process
     ended: int | None = None
     if not as_json:
         console.print(f"run folder: {run.path}", highlight=False)
@@ -35,22 +39,39 @@ def watch(run: Run, console: Console, *, as_json: bool) -> int:
     return runner.exit_code(run, process, ended, err)
 
 
-def _stop_on_signal(run: Run, err: Console) -> None:
-    def ask(number: int, frame: FrameType | None) -> None:
-        err.print("stopping after this step; the run saves first", style="yellow")
-        run.ask_to_stop()
+class _Asked:
+    """What Ctrl-C does: the first asks the run to stop, the third ends its process."""
 
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
+    def __init__(self, run: Run, err: Console) -> None:
+        self._run, self._err = run, err
+        self._times = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._times += 1
+        self._run.ask_to_stop()
+        if self._times == 1:
+            self._err.print("stopping after this step; the run saves first", style="yellow")
+        elif self._times == 2:
+            self._err.print("once more ends the process without saving", style="yellow")
+        elif self.process is not None:
+            self.process.kill()
 
 
-def resumable(folder: Path) -> Run:
-    """A run that can go on.
+def _stop_on_signal(run: Run, err: Console) -> _Asked:
+    asked = _Asked(run, err)
+    signal.signal(signal.SIGINT, asked)
+    signal.signal(signal.SIGTERM, asked)
+    return asked
+
+
+def resumable(folder: Path, runs: Path, overrides: Sequence[str]) -> Run:
+    """A run that can go on, with changes to how it is computed taken into its job.
 
     Raises:
         RunError: It runs, is completed, or is no run.
     """
-    found = find(folder, Path("runs"))
+    found = find(folder, runs)
     if found.status() == "running":
         raise RunError("the run is still running", where=str(found.path))
     if found.status() == "completed":
@@ -59,6 +80,8 @@ def resumable(folder: Path) -> Run:
             where=str(found.path),
             hint="start a new run with more epochs",
         )
+    if overrides:
+        found.change(overrides)
     return found
 
 

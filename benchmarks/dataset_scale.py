@@ -114,7 +114,7 @@ def run_cache(folder: Path, loaded: Any) -> None:
 
 def settings(folder: Path) -> Any:
     """A dataset config for the synthetic pictures."""
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
     return DatasetConfig(folder=folder, trigger="sks", class_word="dog", bucket_step=8)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainer.core.device import memory_here
 from trainer.core.errors import ConfigError
 from trainer.core.files import free_space, require_space
 from trainer.data.bucket import fit, framing
@@ -43,8 +45,21 @@ class Needs:
     parameters: int
 
 
-def preflight(job: JobConfig, plan: Plan, found: Scan) -> dict[str, str]:
-    """What to tell the person, label -> sentence, in order.
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What to tell the person.
+
+    Attributes:
+        facts: Label -> sentence, in order.
+        warnings: What may go wrong.
+    """
+
+    facts: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
+    """What a run will do and need.
 
     Raises:
         ModelError: The base model is missing or damaged.
@@ -53,13 +68,14 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> dict[str, str]:
     """
     outline = job.model.outline(job.adapter.targets)
     _require_targets(job, outline)
-    steps, an_epoch, saves = _lengths(job, found)
+    steps, an_epoch, saves = _lengths(job, found, outline)
     needs = estimate(job, plan, outline, saves)
     require_space(job.runs.absolute(), needs.disk, "the run")
+    there = memory_here(plan.device)
     free = free_space(job.runs.absolute())
     duration = _duration(needs.seconds * steps) if needs.seconds else "told once it is measured"
     sources = sorted({picture.source for picture in found.pictures})
-    return {
+    facts = {
         "pictures": f"{len(found.pictures)} ({', '.join(f'captions from {s}' for s in sources)})"
         + (f", {len(found.problems)} files left out" if found.problems else ""),
         "steps": f"{steps} ({an_epoch} an epoch), {saves} LoRA files",
@@ -67,10 +83,24 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> dict[str, str]:
         + (", and the text encoder" if job.text_encoder.train else ""),
         "strength of learning": in_words(job),
         "device": f"{plan.device}, {plan.precision}" + (", packed weights" if plan.packed else ""),
-        "memory": f"about {needs.memory / _GIB:.1f} GiB at the peak",
+        "memory": f"about {needs.memory / _GIB:.1f} of {there / _GIB:.1f} GiB free",
         "time": duration,
         "disk": f"{needs.disk / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
     }
+    return Preflight(facts, tuple(_warnings(job, outline, needs.memory, there)))
+
+
+def _warnings(job: JobConfig, outline: Outline, memory: int, there: int) -> Iterator[str]:
+    if memory > there:
+        yield (
+            f"this may not fit: it needs about {memory / _GIB:.1f} GiB, and {there / _GIB:.1f} are "
+            "free; compute.gradient_checkpointing = true needs less"
+        )
+    if job.model.resolution != outline.native_side:
+        yield (
+            f"model.resolution is {job.model.resolution} px, and the base model was made for "
+            f"{outline.native_side}"
+        )
 
 
 def estimate(job: JobConfig, plan: Plan, outline: Outline, saves: int) -> Needs:
@@ -130,9 +160,10 @@ def _require_targets(job: JobConfig, outline: Outline) -> None:
     raise ConfigError(problem, where="adapter.targets", hint="'attention'")
 
 
-def _lengths(job: JobConfig, found: Scan) -> tuple[int, int, int]:
-    """Optimizer steps in all and an epoch, and LoRA files. The model's own step may refine it."""
-    rules = framing(job.dataset, resolution=job.model.resolution, size_step=8)
+def _lengths(job: JobConfig, found: Scan, outline: Outline) -> tuple[int, int, int]:
+    """Optimizer steps in all and an epoch, and LoRA files; held-out pictures not taken off."""
+    size_step = outline.size_step
+    rules = framing(job.dataset, resolution=job.model.resolution, size_step=size_step)
     framed, _ = fit(found.pictures, rules)
     shape = Shape(job.schedule.batch_size, job.schedule.accumulate)
     an_epoch = max(1, Showings(framed, shape, 0).steps)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.core.errors import ConfigError
 from trainer.core.events import Emit, Planned, Preparing, Warned
 from trainer.data import prior
 from trainer.data.folder import scan
@@ -81,26 +82,35 @@ def prepare(job: JobConfig, plan: Plan, emit: Emit) -> Parts:
 
 
 def _load(job: JobConfig, plan: Plan, emit: Emit) -> tuple[LoadedModel, Material]:
+    _require_apart(job)
     emit(Preparing("scan"))
     found = scan(job.dataset, progress=lambda done, total: emit(Preparing("scan", done, total)))
-    emit(Planned(preflight(job, plan, found)))
+    planned = preflight(job, plan, found)
+    emit(Planned(planned.facts))
+    for warning in planned.warnings:
+        emit(Warned(warning))
     emit(Preparing("load"))
     model = job.model.load(plan)
-    if job.model.resolution != model.native_side:
-        emit(
-            Warned(
-                f"model.resolution is {job.model.resolution} px, and the base model was made for "
-                f"{model.native_side}"
-            )
-        )
     material = gather(job, model, found, lambda told: _class_pictures(job, model, told), emit)
     return model, material
+
+
+def _require_apart(job: JobConfig) -> None:
+    """What a run writes must not lie among the pictures that the next one reads."""
+    folder = job.dataset.folder.resolve()
+    for where, written in (("runs", job.runs), ("cache", job.cache_folder)):
+        if written.resolve().is_relative_to(folder):
+            raise ConfigError(
+                f"{str(written)!r} lies inside the folder of pictures, {str(folder)!r}",
+                where=where,
+                hint="a folder beside it",
+            )
 
 
 def _class_pictures(job: JobConfig, model: LoadedModel, progress: Progress) -> Path:
     """The folder of class pictures, rendered by the base model where they are missing."""
     side = job.model.resolution // model.size_step * model.size_step
-    recipe = Recipe((side, side), job.samples.steps, job.samples.guidance)
+    recipe = Recipe((side, side), job.prior.steps, job.prior.guidance)
     words = encode(model, [job.prior_prompt], "")
     facts = (model.base_hash, model.image_key, model.text_key, job.prior_prompt, str(recipe))
     folder = prior.class_folder(job.cache_folder, *facts)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.core import device
-from trainer.core.errors import ProofError
+from trainer.core.errors import DivergedError, ProofError
 from trainer.core.events import (
     Emit,
+    Event,
     Kept,
     Preparing,
     Sampled,
@@ -68,25 +69,54 @@ def train(run: Run, emit: Emit, stop: Callable[[], bool]) -> Result:
         packed=compute.packed,
         checkpointing=compute.gradient_checkpointing,
     )
-    work = _Work(run, job, prepare(job, plan, emit), emit)
-    done = work.begin()
-    for step in work.parts.loop.steps(after=done):
-        done = step.number
-        work.after(step)
-        if work.agree(stop()):
-            work.keep(done)
-            return Result("stopped", done)
+    device.choose(plan.device)
+    try:
+        work = _Work(run, job, prepare(job, plan, _interruptible(emit, stop)), emit)
+    except _StoppedEarlyError:
+        return Result("stopped", 0)
+    done = work.begin(stop)
+    if work.agree(stop()):
+        return Result("stopped", done)
+    try:
+        for step in work.parts.loop.steps(after=done):
+            done = step.number
+            work.after(step)
+            if work.agree(stop()):
+                work.keep(done)
+                return Result("stopped", done)
+    except DivergedError as error:
+        raise DivergedError(
+            f"{error.problem}; {work.last_good()}", where=error.where, hint=error.hint
+        ) from error
     return _finish(work, plan, done)
+
+
+class _StoppedEarlyError(Exception):
+    """Somebody asked the run to stop before its first step; there is nothing to save."""
+
+
+def _interruptible(emit: Emit, stop: Callable[[], bool]) -> Emit:
+    """An emit that ends the preparations when somebody asks the run to stop."""
+
+    def tell(event: Event) -> None:
+        emit(event)
+        if isinstance(event, Preparing) and stop():
+            raise _StoppedEarlyError
+
+    return tell
 
 
 def _finish(work: _Work, plan: Plan, done: int) -> Result:
     """Prove the last LoRA file; only then is the run completed."""
     if work.main:
         work.emit(Preparing("proof"))
+        if work.resumed_at == done:
+            work.save(done)
         file, prompt = work.exporter.path(work.moment(done)), work.parts.words.prompts[0]
         trained = work.parts.average.state()
         job, emit = work.job, work.emit
         work.forget()
+        device.free_memory()
         emit(prove(job, plan, trained, file, prompt))
     return Result("completed", done)
 
@@ -96,15 +126,16 @@ class _Work:
 
     def __init__(self, run: Run, job: JobConfig, parts: Parts, emit: Emit) -> None:
         self.run, self.job, self.parts, self.emit = run, job, parts, emit
+        self.resumed_at = 0
         self.main: bool = parts.accelerator.is_main_process
         self.exporter = Exporter(
             run.lora, job, parts.model, parts.material.training, parts.adapter.alphas()
         )
 
-    def begin(self) -> int:
+    def begin(self, stop: Callable[[], bool]) -> int:
         """Take up the newest checkpoint and say what will train; the steps already taken."""
         parts = self.parts
-        done = self._resume()
+        done = self.resumed_at = self._resume()
         self.emit(
             Started(
                 steps=parts.pace.steps,
@@ -120,8 +151,15 @@ class _Work:
             )
         )
         if self.main and done == 0 and self.job.samples.every:
-            self.look(epoch=0, step=0)
+            self.look(epoch=0, step=0, stop=stop)
         return done
+
+    def last_good(self) -> str:
+        """Where the last good checkpoint and LoRA file are, in words."""
+        path = checkpoint.newest(self.run.checkpoints)
+        kept = f"the last good checkpoint is {path.name}" if path else "nothing was kept before"
+        files = sorted(self.run.lora.glob("*.safetensors"), key=lambda p: p.stat().st_mtime_ns)
+        return f"{kept}, the last LoRA file {files[-1].name}" if files else kept
 
     def _resume(self) -> int:
         path = checkpoint.newest(self.run.checkpoints)
@@ -160,7 +198,8 @@ class _Work:
         if self.main:
             self._save_and_look(step)
         every = self.job.save.state_every_steps
-        if step.ends_epoch or (every and step.number % every == 0):
+        last = step.number == self.parts.pace.steps
+        if step.ends_epoch or last or (every and step.number % every == 0):
             self.keep(step.number)
 
     def _save_and_look(self, step: Step) -> None:
@@ -186,7 +225,7 @@ class _Work:
 
     def _require_moved(self, step: int) -> None:
         still = [m.name for m in self.parts.adapter.modules if not bool(m.b.any())]
-        if still:
+        if still and self.parts.loop.taken:
             raise ProofError(
                 f"at step {step} {len(still)} modules have not moved from their start, the first "
                 f"is {still[0]!r}",
@@ -197,21 +236,29 @@ class _Work:
         """Measure the loss on the held-out pictures."""
         parts = self.parts
         with parts.average.applied():
-            loss = validation_loss(parts.model, parts.material.loader, parts.material.held_out)
+            loss = validation_loss(
+                parts.model,
+                parts.material.loader,
+                parts.material.held_out,
+                together=self.job.schedule.batch_size,
+            )
         self.emit(Validated(step.number, step.epoch, loss))
 
-    def look(self, epoch: int, step: int) -> None:
+    def look(self, epoch: int, step: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Render the sample pictures. One that fails is told of, and the run goes on."""
         settings = self.job.samples
         for index, prompt in enumerate(self.parts.words.prompts):
+            if stop():
+                return
             seed = settings.seed + index
             name = f"e{epoch:04d}-s{step:06d}-{index:02d}.png"
             try:
                 picture = self._sample(index, seed)
-            except (RuntimeError, ValueError, MemoryError) as error:
-                self.emit(Warned(f"sample {index + 1} of epoch {epoch} failed: {error}"))
+                write_atomically(self.run.samples / name, as_png(picture))
+            except Exception as error:  # a sample is never worth a run, whatever went wrong
+                self.emit(Warned(f"sample {index + 1} of epoch {epoch} failed: {error!r}"))
+                device.free_memory()
                 continue
-            write_atomically(self.run.samples / name, as_png(picture))
             self.emit(Sampled(step, epoch, prompt, seed, f"samples/{name}"))
 
     def _sample(self, index: int, seed: int) -> Image:
@@ -225,8 +272,9 @@ class _Work:
             return render(parts.model, words, [seed], recipe)[0]
 
     def keep(self, step: int) -> None:
-        """Write what a resumed run starts from."""
+        """Write what a resumed run starts from; weights that are no numbers never get there."""
         parts = self.parts
+        parts.adapter.check_finite()
         if self.main:
             scaler = parts.accelerator.scaler
             state = checkpoint.State(

@@ -6,6 +6,7 @@ event and an exit code (docs/exit-codes.md).
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -14,9 +15,14 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
+from trainer.core import errors
 from trainer.core.errors import BUG, COMPLETED, STOPPED, ResourceError, RunError, UserError
-from trainer.core.events import Ended, write_to
+from trainer.core.events import Ended, end_last_line, write_to
+from trainer.core.files import write_atomically
 from trainer.job.run import Run
+
+_PROBLEM = "problem.json"
+"""Where a further process of a run leaves what it failed of, in the run's folder."""
 
 
 class StopRequest:
@@ -48,26 +54,32 @@ def main(folder: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     with lock:
-        run.claim()
-        emit = write_to(run.events_path)
         ended = _work(run)
-        emit(ended)
-        run.close(ended.status)
+        try:
+            end_last_line(run.events_path)
+            write_to(run.events_path)(ended)
+            run.close(ended.status)
+        except UserError as error:
+            sys.stderr.write(f"{ended}\n{error}\n")
     return ended.exit_code
 
 
 def _work(run: Run) -> Ended:
     stop = StopRequest(run)
     try:
+        run.claim()
         from trainer.train import train
 
         result = train(run, write_to(run.events_path), stop)
     except UserError as error:
-        return _failed(error)
+        return _failed(_told_by_another(run) or error)
     except MemoryError:
         return _failed(_out_of_memory(""))
     except Exception as error:
         traceback.print_exc()
+        told = _told_by_another(run)
+        if told is not None:
+            return _failed(told)
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             return _failed(_out_of_memory(str(error).splitlines()[0]))
         return Ended(
@@ -86,8 +98,25 @@ def _follow(run: Run) -> int:
     from trainer.train import train
 
     stop = StopRequest(run)
-    result = train(run, lambda event: None, stop)
-    return COMPLETED if result.status == "completed" else STOPPED
+    try:
+        train(run, lambda event: None, stop)
+    except UserError as error:
+        told = {"problem": error.problem, "where": error.where, "hint": error.hint}
+        facts = {**told, "class": type(error).__name__}
+        write_atomically(run.path / _PROBLEM, json.dumps(facts))
+        return error.exit_code
+    return COMPLETED
+
+
+def _told_by_another(run: Run) -> UserError | None:
+    """What another process of the run failed of, when the connection to it broke for that."""
+    path = run.path / _PROBLEM
+    if not path.is_file():
+        return None
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    kind: type[UserError] = getattr(errors, facts["class"], UserError)
+    return kind(facts["problem"], where=facts["where"], hint=facts["hint"])
 
 
 def _failed(error: UserError) -> Ended:
@@ -103,8 +132,8 @@ def _failed(error: UserError) -> Ended:
 def _out_of_memory(said: str) -> ResourceError:
     return ResourceError(
         f"the memory is full{f' ({said})' if said else ''}",
-        hint="compute.gradient_checkpointing = true, a smaller schedule.batch_size with more "
-        "schedule.accumulate, or a smaller model.resolution; then resume",
+        hint="resume with `--set compute.gradient_checkpointing=true`, or start a new run with a "
+        "smaller schedule.batch_size (and more schedule.accumulate) or model.resolution",
     )
 
 

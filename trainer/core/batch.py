@@ -23,8 +23,8 @@ class Batch:
         latents: `(B, C, h, w)`, scaled as the denoiser takes them, fp32.
         noise: `(B, C, h, w)`, standard normal (plus offset), fp32.
         times: `(B,)`: whole timesteps, or times in (0, 1) for flow matching.
-        weights: `(B,)`, what each picture's loss counts; they sum to at most 1 over an
-            optimizer step and all processes.
+        weights: `(B,)`, what each picture's loss counts; over an optimizer step and all
+            processes they sum to 1, and class pictures' to the prior's weight besides.
         conditioning: Text embeddings and the like, batch first, keyed as the denoiser's
             own arguments; empty when the text encoder trains and must be run on `captions`.
     """

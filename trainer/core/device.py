@@ -115,3 +115,55 @@ def _require(device: str) -> None:
             where="compute.device",
             hint="'auto', or run `sweetspot doctor` to see why",
         )
+    if known == "cuda" and device != "cuda":
+        _require_card(device)
+
+
+def _require_card(device: str) -> None:
+    import torch
+
+    number = device.partition(":")[2]
+    count = torch.cuda.device_count()
+    if not number.isdigit() or int(number) >= count:
+        raise ConfigError(
+            f"there is no card {device!r}; this machine has {count}",
+            where="compute.device",
+            hint="'cuda:0' is the first",
+        )
+
+
+def choose(device: str) -> None:
+    """Make a card the one that libraries take when they are told no number."""
+    import torch
+
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was given; for honest clocks."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def free_memory() -> None:
+    """Give back what is no longer used, on the card too."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def memory_here(device: str) -> int:
+    """Bytes that a run can use on the device now."""
+    import psutil
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -9,11 +9,14 @@ telling counts.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from trainer.core.files import plain_disk_errors
 
 Status = Literal["completed", "stopped", "failed"]
 
@@ -73,14 +76,15 @@ class Stepped(Event):
 
     Attributes:
         seconds: Wall time of the step, by phase: "data", "forward", "backward", "update".
-        gradient: Norm of the gradient before clipping.
+        gradient: Norm of the gradient before clipping; None for a step that fp16's gradient
+            scaling skipped.
     """
 
     step: int
     epoch: int
     loss: float
     rate: float
-    gradient: float
+    gradient: float | None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -186,10 +190,18 @@ def write_to(path: Path) -> Emit:
 
     def emit(event: Event) -> None:
         line = {"kind": type(event).__name__, "time": round(time.time(), 3), **asdict(event)}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        text = json.dumps(_finite(line), allow_nan=False)
+        with plain_disk_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
 
     return emit
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def end_last_line(path: Path) -> None:
@@ -202,17 +214,20 @@ def end_last_line(path: Path) -> None:
 
 
 def parse(line: str) -> Told | None:
-    """The event of one line; None for a half-written line or a kind from a newer version."""
+    """The event of one line; None for a half-written line or one from another version."""
     try:
-        values: dict[str, Any] = json.loads(line)
+        values: Any = json.loads(line)
     except json.JSONDecodeError:
         return None
-    kind = KINDS.get(values.pop("kind", ""))
+    kind = KINDS.get(values.pop("kind", "")) if isinstance(values, dict) else None
     if kind is None:
         return None
     when = values.pop("time", 0.0)
     known = {f.name for f in fields(kind)}
-    return Told(kind(**{k: v for k, v in values.items() if k in known}), when)
+    try:
+        return Told(kind(**{k: v for k, v in values.items() if k in known}), when)
+    except TypeError:
+        return None
 
 
 def read(path: Path) -> Iterator[Told]:

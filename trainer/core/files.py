@@ -10,13 +10,13 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainer.core.errors import ResourceError
 
-_CHUNK = 1 << 20
 _TEMPORARY = ".tmp-"
 
 
@@ -35,11 +35,23 @@ def write_atomically(path: Path, content: bytes | str) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            _replace(temporary, path)
             sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename over `path`; on Windows that waits for whoever has the old file open."""
+    for _ in range(20 if os.name == "nt" else 0):
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(0.1)
+        else:
+            return
+    temporary.replace(path)
 
 
 @contextlib.contextmanager
@@ -90,7 +102,7 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says of a write into a sentence with a cure.
 
     Raises:
-        ResourceError: For a full disk, a quota, a read-only place or missing rights.
+        ResourceError: For a full disk, a quota, a read-only place, missing rights, a bad disk.
     """
     try:
         yield
@@ -99,13 +111,17 @@ def plain_disk_errors(path: Path) -> Iterator[None]:
             raise ResourceError(
                 "the disk is full", where=str(path), hint="free some space, then resume the run"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise ResourceError(
                 "this place cannot be written",
                 where=str(path),
                 hint="choose a folder that you may write to",
             ) from error
-        raise
+        raise ResourceError(
+            f"this place cannot be used: {error.strerror or error}",
+            where=str(path),
+            hint="choose another folder, or look after the disk",
+        ) from error
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 Size = tuple[int, int]
 """Width and height, px."""

@@ -21,7 +21,7 @@ from trainer.core.errors import DatasetError
 
 if TYPE_CHECKING:
     from trainer.data.folder import Files
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 
 Source = Literal["metadata", "txt", "folder", "template"]

@@ -24,7 +24,7 @@ from trainer.data.folder import Picture, Problem, Progress, paced, scan
 from trainer.data.image import fingerprint, lookalikes, read
 
 if TYPE_CHECKING:
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 _LITTLE_KEPT = 0.75
 _CLIP_TOKENS = 75

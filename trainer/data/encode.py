@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.families.base import LoadedModel
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 FORMAT = "1"
 """Raised when the same picture, cut and model would give another tensor than before."""
@@ -92,13 +92,15 @@ def cache_latents(
     latents = Latents(cache, config.background.lower())
     together = _together(model)
     batches = [some for some in _batches(framed, together) if latents.lack(some, config.flip)]
-    done = len(framed) - sum(map(len, batches))
+    left = sum(map(len, batches))
+    done, first = len(framed) - left, True
     tell = paced(progress)
     for some, images in _decoded(batches, config, threads=min(4, together)):
         if latents.lack(some, config.flip):
             _encode_pictures(model, some, images, latents, config.flip)
-            if not done:
-                _require_room(cache, len(framed) * (1 + config.flip))
+            if first:
+                _require_room(cache, encoded=len(some), left=left - len(some))
+                first = False
         done += len(some)
         tell(done, len(framed))
     cache.flush()
@@ -126,7 +128,7 @@ def cache_captions(
         if not all(_has_caption(cache, caption) for caption in some):
             _encode_captions(model, some, cache)
             if not start:
-                _require_room(cache, len(unique))
+                _require_room(cache, encoded=len(some), left=len(unique) - len(some))
         tell(start + len(some), len(unique))
     cache.flush()
     return Captions(cache, _names(cache))
@@ -250,7 +252,7 @@ def _caption_key(caption: str, name: str) -> str:
     return hash_text("caption", FORMAT, caption, name)
 
 
-def _require_room(cache: Cache, items: int) -> None:
+def _require_room(cache: Cache, *, encoded: int, left: int) -> None:
     """Refuse early when what is to come will not fit the disk."""
-    room = cache.pending_bytes * max(0, items - 1)
+    room = cache.pending_bytes // encoded * left
     require_space(cache.folder, room, "what the encoders make of the dataset")

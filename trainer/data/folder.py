@@ -20,7 +20,7 @@ from trainer.data import image
 from trainer.data.caption import METADATA, Captions, Source
 
 if TYPE_CHECKING:
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 Progress = Callable[[int, int], None]
 """Told `(done, total)` as work goes on, a few times a second."""

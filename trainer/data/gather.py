@@ -21,7 +21,7 @@ from trainer.data.loader import Loader, Plan, Shape, Spoken
 if TYPE_CHECKING:
     from trainer.families.base import LoadedModel
     from trainer.job.config import JobConfig
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 Progress = Callable[[int, int], None]
 MakeClassPictures = Callable[[Progress], Path]
@@ -145,19 +145,19 @@ def _hold_out(
         return framed, _framed(others, rules, str(held.folder), emit)
     if not held.share:
         return framed, []
-    count = max(1, round(held.share * len(framed)))
-    if count >= len(framed):
+    digests = sorted({f.picture.digest for f in framed})
+    count = max(1, round(held.share * len(digests)))
+    if count >= len(digests):
         raise DatasetError(
             f"validation.share {held.share} of {len(framed)} pictures leaves none to train on",
             where="validation.share",
             hint="0, or a validation.folder",
         )
-    order = sorted(framed, key=lambda f: f.picture.digest)
-    chance(job.schedule.seed or 0, "hold out").shuffle(order)
-    chosen = {f.picture.name for f in order[:count]}
+    chance(job.schedule.seed or 0, "hold out").shuffle(digests)
+    chosen = set(digests[:count])
     return (
-        [f for f in framed if f.picture.name not in chosen],
-        [f for f in framed if f.picture.name in chosen],
+        [f for f in framed if f.picture.digest not in chosen],
+        [f for f in framed if f.picture.digest in chosen],
     )
 
 
@@ -173,7 +173,10 @@ def _classes(
             "upscale": True,
         }
     )
-    return _framed(scan(config), rules, str(folder), emit)
+    found = scan(config)
+    if job.prior.folder is None:
+        found.pictures[job.prior.count :] = []
+    return _framed(found, rules, str(folder), emit)
 
 
 def _words(config: DatasetConfig, framed: Sequence[Framed]) -> tuple[str, ...]:

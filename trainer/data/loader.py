@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.data.encode import Captions, Latents
     from trainer.families.base import LoadedModel
-    from trainer.job.sections import DatasetConfig
+    from trainer.job.pictures import DatasetConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Plan:
     def _classes(self, epoch: int) -> Callable[[int], int]:
         """Which class item goes with an instance showing; each is used about equally often."""
         order = list(range(self._first_class, len(self.items)))
-        chance(self._seed, "classes", epoch).shuffle(order)
+        chance(self._seed, "classes").shuffle(order)
         start = (epoch - 1) * self.showings
         return lambda number: order[(start + number) % len(order)]
 
@@ -174,8 +174,10 @@ class Loader:
         self._dataset = dataset
         self._seed = seed
 
-    def held_out(self, items: Sequence[Framed], *, draws: int) -> Iterator[tuple[Framed, Batch]]:
-        """Pictures that do not train, each as a batch of `draws` noises and times.
+    def held_out(self, items: Sequence[Framed], *, draws: int, together: int) -> Iterator[Batch]:
+        """Pictures that do not train, each with `draws` noises and times, `together` a batch.
+
+        The weights of a picture's draws sum to 1.
 
         The same every time it is asked for, and nothing about them is left to chance.
         """
@@ -184,9 +186,10 @@ class Loader:
         )
         plan = Plan(items, Shape(1, 1), seed=self._seed)
         loader = Loader(self._model, plan, self._latents, self._captions, still, seed=self._seed)
-        for index, item in enumerate(items):
+        for index in range(len(items)):
             slots = [Slot(index, index * draws + draw, 1 / draws) for draw in range(draws)]
-            yield item, loader.batch(tuple(slots), epoch=0)
+            for start in range(0, draws, together):
+                yield loader.batch(tuple(slots[start : start + together]), epoch=0)
 
     def batches(self, group: Group, epoch: int, *, rank: int, ranks: int) -> Iterator[Batch]:
         """This process's share of every batch of an optimizer step.
@@ -221,7 +224,7 @@ class Loader:
         import torch
 
         luck = chance(self._seed, "showing", epoch, slot.number)
-        flip = self._dataset.flip and luck.random() < 0.5
+        flip = luck.random() < 0.5 and self._dataset.flip
         caption = final_caption(item.picture.caption, self._dataset, chance=luck)
         mean, deviation = self._latents.of(item.picture, item.frame, flip=flip)
         dice = generator(self._seed, "noise", epoch, slot.number)

@@ -1,8 +1,8 @@
 """What a resumed run starts from: adapter, mean weights, optimizer, scaler, step.
 
 Never the base model, never a pickle. A checkpoint is a folder `step-000123` that appears
-whole or not at all, with the SHA-256 of each of its files in manifest.json; an older one is
-removed only when a newer one verifies.
+whole or not at all, with the SHA-256 of each of its files in manifest.json. The last two are
+kept, and a third is removed only after a newer one has been read back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 FORMAT = 1
+KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class State:
 
 
 def save(folder: Path, state: State) -> Path:
-    """Write the state as `folder/step-N` and remove older ones.
+    """Write the state as `folder/step-N`; keep it and the one before it.
 
     Raises:
         ResourceError: The disk is full, or cannot be written; what was there is untouched.
@@ -82,8 +83,8 @@ def save(folder: Path, state: State) -> Path:
         (temporary / "state.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         manifest = {file.name: hash_file(file) for file in sorted(temporary.iterdir())}
         (temporary / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    for older in _kept(folder):
-        if older != path:
+    if _verifies(path):
+        for older in _kept(folder)[:-KEPT]:
             _remove(older)
     return path
 
@@ -170,12 +171,28 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors: dict[str, Tensor] = {}
     plain: dict[str, dict[str, Any]] = {}
     for index, values in state["state"].items():
-        for name, value in values.items():
+        for name, value in _leaves(values):
             if isinstance(value, torch.Tensor):
                 tensors[f"{index}.{name}"] = value.detach().cpu().contiguous().clone()
             else:
                 plain.setdefault(str(index), {})[name] = value
     return tensors, {"state": plain, "param_groups": _plain(state["param_groups"])}
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values by dotted name; bitsandbytes nests what it quantised."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _plant(values: dict[str, Any], name: str, value: Any) -> None:
+    *branches, leaf = name.split(".")
+    for branch in branches:
+        values = values.setdefault(branch, {})
+    values[leaf] = value
 
 
 def _plain(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -185,10 +202,13 @@ def _plain(groups: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _unflatten(tensors: dict[str, Tensor], plain: dict[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in plain["state"].items()}
+    state: dict[int, dict[str, Any]] = {}
+    for index, values in plain["state"].items():
+        for name, value in values.items():
+            _plant(state.setdefault(int(index), {}), name, value)
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = tensor
+        _plant(state.setdefault(int(index), {}), key, tensor)
     groups = [
         {k: tuple(v) if k == "betas" else v for k, v in group.items()}
         for group in plain["param_groups"]

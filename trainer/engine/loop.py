@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trainer.core.device import synchronise
 from trainer.core.draws import seed_of
 from trainer.core.errors import DivergedError, ProofError
 from trainer.engine.schedule import Kind, share_of_peak
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from trainer.weights.adapter import Adapter
 
 
+MOST_SKIPPED = 20
+"""Steps in a row that fp16's gradient scaling may skip: it halves 65536 to below 1 in 17."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One optimizer step, just taken.
@@ -41,7 +46,7 @@ class Step:
         ends_epoch: No batch of this epoch is left.
         loss: Weighted mean over the pictures of the step, over all processes.
         rate: Learning rate of the denoiser's adapter.
-        gradient: Norm of the gradient before clipping.
+        gradient: Norm of the gradient before clipping; None when fp16's scaling skipped the step.
         seconds: Wall time by phase.
     """
 
@@ -50,7 +55,7 @@ class Step:
     ends_epoch: bool
     loss: float
     rate: float
-    gradient: float
+    gradient: float | None
     seconds: dict[str, float]
 
 
@@ -97,13 +102,15 @@ class Objective(nn.Module):
 
 @dataclass(slots=True)
 class Clock:
-    """Wall time by phase, summed until it is read."""
+    """Wall time by phase, summed until it is read. Waits for the device at each lap."""
 
+    _device: str
     _seconds: dict[str, float] = field(default_factory=dict)
     _mark: float = field(default_factory=time.perf_counter)
 
     def lap(self, phase: str) -> None:
         """Count the time since the last lap to `phase`."""
+        synchronise(self._device)
         now = time.perf_counter()
         self._seconds[phase] = self._seconds.get(phase, 0) + now - self._mark
         self._mark = now
@@ -142,13 +149,17 @@ class Loop:
         self._accelerator = accelerator
         self._pace = pace
         self._peaks = [group["lr"] for group in optimizer.param_groups]
-        self._clock = Clock()
+        self._clock = Clock(str(accelerator.device))
+        self._proven = False
+        self._skipped = 0
+        self.taken = 0
+        """Steps of this process that changed the weights."""
 
     def steps(self, after: int = 0) -> Iterator[Step]:
         """Train from step `after + 1` on, yielding after each. Stop asking, and training stops.
 
         Raises:
-            DivergedError: A loss or a gradient is not a finite number.
+            DivergedError: A loss or a gradient is not a finite number (in fp16: many in a row).
             ProofError: After two steps something that should train has had no gradient.
         """
         per_epoch = self._loader.plan.steps
@@ -162,14 +173,15 @@ class Loop:
                     return
 
     def _take(self, group: Group, number: int, epoch: int, *, ends_epoch: bool) -> Step:
-        self._clock = Clock()
+        self._clock = Clock(str(self._accelerator.device))
         self._objective.train()
         rate = self._set_rate(number)
         loss = self._gradients(group, number, epoch)
         norm = self._finite_norm(group, number)
-        if number <= 2:
+        if norm is not None and not self._proven:
             self._require_gradients(number)
         self._optimizer.step()
+        self.taken += norm is not None
         self._optimizer.zero_grad()
         self._clock.lap("update")
         return Step(number, epoch, ends_epoch, loss, rate, norm, self._clock.read())
@@ -208,7 +220,8 @@ class Loop:
             raise self._diverged(f"the loss of step {number} is {loss}", group)
         return loss
 
-    def _finite_norm(self, group: Group, number: int) -> float:
+    def _finite_norm(self, group: Group, number: int) -> float | None:
+        """The gradient's length; None when it overflowed in fp16, whose scaler skips the step."""
         parameters = [p for p in self._adapter.parameters() if p.grad is not None]
         if self._pace.clip > 0:
             norm = float(self._accelerator.clip_grad_norm_(parameters, self._pace.clip))
@@ -217,10 +230,15 @@ class Loop:
             norm = float(
                 nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             )
-        scaled = getattr(self._accelerator, "scaler", None) is not None
-        if not math.isfinite(norm) and not scaled:
+        if math.isfinite(norm):
+            self._skipped = 0
+            return norm
+        self._skipped += 1
+        if self._accelerator.scaler is None:
             raise self._diverged(f"the gradient of step {number} is {norm}", group)
-        return norm
+        if self._skipped > MOST_SKIPPED:
+            raise self._diverged(f"{self._skipped} gradients in a row overflowed", group)
+        return None
 
     def _diverged(self, problem: str, group: Group) -> DivergedError:
         items = self._loader.plan.items
@@ -239,17 +257,20 @@ class Loop:
         return float(self._peaks[0] * share)
 
     def _require_gradients(self, number: int) -> None:
-        """lora_B must have had a gradient in step 1, lora_A (behind a zero B before) in step 2."""
+        """Every lora_B must have a gradient at once, lora_A as soon as its B is not zero."""
+        modules = self._adapter.modules
+        started = all(bool(module.b.any()) for module in modules)
         still = [
             f"{module.name}.{name}"
-            for module in self._adapter.modules
+            for module in modules
             for name, weight in (("lora_A", module.a), ("lora_B", module.b))
-            if (name == "lora_B" or number == 2)
+            if (name == "lora_B" or started)
             and (weight.grad is None or not bool(weight.grad.any()))
         ]
+        self._proven = started and not still
         if still:
             raise ProofError(
-                f"after step {number} {len(still)} tensors have had no gradient and cannot learn, "
+                f"in step {number} {len(still)} tensors have no gradient and cannot learn, "
                 f"the first is {still[0]}",
                 hint="other adapter.targets, or compute.precision = 'fp32'",
             )

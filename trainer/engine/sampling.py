@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from trainer.core.errors import AdapterError
@@ -81,7 +82,7 @@ def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe
     }
     width, height = recipe.size
     with torch.no_grad(), evaluating(model):
-        return model.pipeline()(
+        pictures = model.pipeline()(
             **model.render_arguments(positive, negative),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             width=width,
@@ -90,6 +91,9 @@ def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe
             guidance_scale=recipe.guidance,
             output_type="np",
         ).images
+    if not np.isfinite(pictures).all():
+        raise RuntimeError("the picture holds NaN; compute.precision = 'fp32' may mend it")
+    return pictures
 
 
 def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
@@ -101,7 +105,7 @@ def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
     read(path)
     pipeline: Any = model.pipeline()
     try:
-        pipeline.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
+        pipeline.load_lora_weights(path.parent, weight_name=path.name, use_safetensors=True)
         names = [name for part in pipeline.get_list_adapters().values() for name in part]
         pipeline.set_adapters(sorted(set(names)), strength)
     except (ValueError, RuntimeError, KeyError) as error:

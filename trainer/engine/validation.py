@@ -21,12 +21,14 @@ DRAWS = 8
 """Noises and timesteps a picture; the mean's error falls with their root."""
 
 
-def validation_loss(model: LoadedModel, loader: Loader, items: Sequence[Framed]) -> float:
-    """Mean loss over the pictures and their draws."""
+def validation_loss(
+    model: LoadedModel, loader: Loader, items: Sequence[Framed], *, together: int
+) -> float:
+    """Mean loss over the pictures and their draws, `together` of which are run at once."""
     losses: list[float] = []
     device = torch.device(model.plan.device)
     with torch.no_grad(), evaluating(model):
-        for _, batch in loader.held_out(items, draws=DRAWS):
+        for batch in loader.held_out(items, draws=DRAWS, together=together):
             placed = batch.to(device)
             losses.append(float((model.losses(placed) * placed.weights).sum()))
-    return sum(losses) / len(losses)
+    return sum(losses) / len(items)

@@ -55,12 +55,16 @@ class Outline:
             adds r times their sum).
         flops: Floating-point operations of the denoiser's forward pass, one picture.
         kept: Bytes that the forward pass keeps for the backward pass, one picture, in 16 bits.
+        native_side: Side of the square pictures that the model was made for, px.
+        size_step: Picture sides must be multiples of this, px.
     """
 
     weights: dict[str, int]
     adapted: dict[str, tuple[int, int]]
     flops: int
     kept: int
+    native_side: int
+    size_step: int
 
 
 class ModelConfig(Config, ABC):

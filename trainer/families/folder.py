@@ -7,6 +7,7 @@ and so can a `.py` file beside a model; both are refused.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,25 @@ from trainer.core.files import hash_file, hash_text
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
+
+CLASSES = {
+    "unet": ("diffusers.UNet2DConditionModel",),
+    "vae": ("diffusers.AutoencoderKL",),
+    "text_encoder": ("transformers.CLIPTextModel",),
+    "tokenizer": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
+}
+"""What the parts of a model may be; a scheduler may be any of Diffusers'."""
+_UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
+_FROM_HUB = (
+    "model_index.json",
+    "*/*.json",
+    "*/*.txt",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+)
+_UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, ImportError, AttributeError)
+"""What libraries raise for model files that are missing, cut short or of another kind."""
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo" / "sd"
 _PICKLES = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
@@ -65,14 +85,27 @@ class ModelFolder:
                 where=str(self.path),
                 hint="a model of this family, or another `model.kind`",
             )
+        code = next(iter(sorted(self.path.rglob("*.py"))), None)
+        if code is not None:
+            raise ModelError(
+                "the model comes with program code, which is not run",
+                where=str(code),
+                hint="a version of the model that holds weights and settings only",
+            )
         for name, entry in self.parts.items():
-            if isinstance(entry, list) and entry[0] not in (None, "diffusers", "transformers"):
-                if name in ("safety_checker", "feature_extractor"):
-                    continue
-                raise ModelError(
-                    f"its part {name!r} wants code from {entry[0]!r}, which is not run",
-                    where=str(self.path / "model_index.json"),
-                )
+            if isinstance(entry, list) and name not in _UNUSED:
+                self._check_part(name, [str(word) for word in entry])
+
+    def _check_part(self, name: str, entry: list[str]) -> None:
+        asked = ".".join(entry)
+        plain = name == "scheduler" and re.fullmatch(r"diffusers\.\w+Scheduler", asked)
+        if plain or asked in CLASSES.get(name, ()):
+            return
+        raise ModelError(
+            f"its part {name!r} is a {asked!r}, which this family does not know",
+            where=str(self.path / "model_index.json"),
+            hint="a model of this family, or another `model.kind`",
+        )
 
     def part(self, name: str, plan: Plan) -> Any:
         """One network of the model, frozen, in the plan's format, on its device.
@@ -141,10 +174,16 @@ class ModelFolder:
                 where=str(self.path),
                 hint="download the model again; a part may be missing",
             )
-        cls = getattr(importlib.import_module(entry[0]), entry[1])
         try:
-            return load(cls)
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            return load(getattr(importlib.import_module(entry[0]), entry[1]))
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            LookupError,
+            ImportError,
+            AttributeError,
+        ) as error:
             raise _in_plain_words(error, self.path / name) from error
 
 
@@ -179,7 +218,7 @@ def _from_hub(base: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.txt", "*.safetensors"]
+    patterns = list(_FROM_HUB)
     try:
         return Path(snapshot_download(base, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):

@@ -19,6 +19,7 @@ def measure(
     denoiser: nn.Module,
     call: Callable[[], Tensor],
     pattern: str,
+    sides: tuple[int, int],
 ) -> Outline:
     """Run `call` on torch's meta device, where tensors have shapes and no values.
 
@@ -30,6 +31,7 @@ def measure(
         denoiser: The one that `call` runs.
         call: One forward pass of one picture.
         pattern: Which modules carry an adapter (a regular expression of whole paths).
+        sides: The outline's `native_side` and `size_step`.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -58,11 +60,11 @@ def measure(
         handle.remove()
     weights = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     flops = counter.get_total_flops() + attention.flops
-    return Outline(weights, adapted, flops, sum(seen.values()))
+    return Outline(weights, adapted, flops, sum(seen.values()), *sides)
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 class _Attention:

@@ -95,6 +95,7 @@ class SdConfig(ModelConfig):
         unet = folder.empty("unet")
         words = folder.empty("text_encoder")
         vae = folder.empty("vae")
+        native, step = _sides(unet.config, vae.config)
         side = self.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
         with torch.device("meta"):
             latents = torch.empty(1, unet.config.in_channels, side, side, dtype=torch.bfloat16)
@@ -110,6 +111,7 @@ class SdConfig(ModelConfig):
             denoiser=unet,
             call=lambda: unet(latents, times, encoder_hidden_states=context).sample,
             pattern=Sd.targets.get(targets, targets),
+            sides=(native, step),
         )
 
     def load(self, plan: Plan) -> Sd:
@@ -144,9 +146,7 @@ class Sd(LoadedModel):
         self.prediction = self._settle_prediction()
         self.image_key = folder.fingerprint("vae") + f":{plan.precision}"
         self.text_key = folder.fingerprint("text_encoder") + f":{plan.precision}"
-        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        self.size_step = factor * 2 ** (len(self._unet_config.block_out_channels) - 1)
-        self.native_side = factor * self._unet_config.sample_size
+        self.native_side, self.size_step = _sides(self._unet_config, self.vae.config)
         self.base_hash = folder.fingerprint("unet")
 
     @property
@@ -252,3 +252,9 @@ class Sd(LoadedModel):
             self.text_encoders = {}
         elif part == "images":
             self.vae.encoder = None
+
+
+def _sides(unet: Any, vae: Any) -> tuple[int, int]:
+    """The side that a model was made for, and what sides must be multiples of, px."""
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    return factor * unet.sample_size, factor * 2 ** (len(unet.block_out_channels) - 1)

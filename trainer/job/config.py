@@ -10,15 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from trainer.adapters.base import AdapterConfig, adapters
 from trainer.core.schema import Config, Knob
 from trainer.families.base import ModelConfig, families
+from trainer.job.pictures import DatasetConfig, PriorConfig, ValidationConfig
 from trainer.job.sections import (
     ComputeConfig,
-    DatasetConfig,
-    PriorConfig,
     SamplesConfig,
     SaveConfig,
     ScheduleConfig,
     TextEncoderConfig,
-    ValidationConfig,
 )
 from trainer.optimizers.base import OptimizerConfig, optimizers
 

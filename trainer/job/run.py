@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,10 +27,10 @@ from typing import Literal
 import filelock
 import psutil
 
-from trainer.core.errors import RunError
+from trainer.core.errors import ConfigError, RunError
 from trainer.core.events import Status as Outcome
 from trainer.core.events import Told, end_last_line, read
-from trainer.core.files import plain_disk_errors, write_atomically
+from trainer.core.files import plain_disk_errors, sweep_temporaries, write_atomically
 from trainer.job.config import JobConfig
 from trainer.job.file import load_job, render_job
 
@@ -92,6 +92,22 @@ class Run:
         """The effective job."""
         return load_job(self.job_path)
 
+    def change(self, overrides: Sequence[str]) -> None:
+        """Take changes into the job that do not change what comes out: how it is computed.
+
+        Raises:
+            ConfigError: Anything else is to be changed.
+        """
+        free = ("compute.", "samples.", "save.")
+        other = [change for change in overrides if not change.startswith(free)]
+        if other:
+            raise ConfigError(
+                f"a run that is resumed keeps its settings, but for those of compute, samples and "
+                f"save; got {other[0]!r}",
+                hint="start a new run",
+            )
+        write_atomically(self.job_path, render_job(load_job(self.job_path, overrides)))
+
     @property
     def events_path(self) -> Path:
         """One event a line."""
@@ -120,6 +136,10 @@ class Run:
         """Ask the worker to finish its step, save and end."""
         write_atomically(self.path / "stop", "")
 
+    def forget_stop(self) -> None:
+        """Take back an earlier request to stop; for whoever starts the run again."""
+        (self.path / "stop").unlink(missing_ok=True)
+
     def stop_asked(self) -> bool:
         """Whether somebody asked."""
         return (self.path / "stop").exists()
@@ -142,8 +162,9 @@ class Run:
         return lock
 
     def claim(self) -> None:
-        """Note that this process works on the run from now on. Forgets an earlier stop request."""
-        (self.path / "stop").unlink(missing_ok=True)
+        """Note that this process works on the run from now on, and clear what a kill left."""
+        for folder in (self.path, self.checkpoints, self.samples, self.lora):
+            sweep_temporaries(folder)
         end_last_line(self.events_path)
         process = psutil.Process()
         self._note({"pid": process.pid, "born": process.create_time(), "status": "running"})
@@ -178,11 +199,16 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def _settled(job: JobConfig) -> JobConfig:
-    """The job with its seed drawn, so that the run can be repeated and resumed."""
-    if job.schedule.seed is not None:
-        return job
-    schedule = job.schedule.model_copy(update={"seed": secrets.randbelow(2**31)})
-    return job.model_copy(update={"schedule": schedule})
+    """The job with its seed drawn and its folders absolute: the same from anywhere, again."""
+    drawn = job.schedule.seed
+    seed = secrets.randbelow(2**31) if drawn is None else drawn
+    return job.model_copy(
+        update={
+            "runs": job.runs.absolute(),
+            "cache": job.cache_folder.absolute(),
+            "schedule": job.schedule.model_copy(update={"seed": seed}),
+        }
+    )
 
 
 def _first_free(root: Path, stem: str) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.core.device import Plan
-from trainer.job.sections import DatasetConfig
+from trainer.job.pictures import DatasetConfig
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (96, 64)) -> Image.Image:

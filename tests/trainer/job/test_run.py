@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -58,12 +59,40 @@ def test_a_line_that_a_killed_process_left_half_written_is_passed_over(job):
     assert [type(told.event).__name__ for told in run.events()] == ["Stepped", "Ended"]
 
 
-def test_claiming_a_run_forgets_an_old_request_to_stop(job):
+def test_a_request_to_stop_outlives_the_start_of_the_worker_and_is_taken_back_by_the_starter(job):
     run = Run.create(job)
     run.ask_to_stop()
-    assert run.stop_asked()
     run.claim()
+    assert run.stop_asked()
+    run.forget_stop()
     assert not run.stop_asked()
+
+
+def test_the_effective_job_has_absolute_folders_and_a_cache_beside_the_runs(job, monkeypatch):
+    monkeypatch.chdir(job.runs)
+    run = Run.create(job.model_copy(update={"runs": Path("runs")}))
+    assert run.job.runs == job.runs / "runs"
+    assert run.job.cache_folder == job.runs / "runs" / "cache"
+
+
+@pytest.mark.parametrize("line", ["123", "[]", '{"kind": "Stepped"}', '{"kind": "FromTheFuture"}'])
+def test_an_odd_line_does_not_stop_a_watcher(job, line):
+    run = Run.create(job)
+    run.events_path.write_text(line + "\n")
+    assert list(run.events()) == []
+
+
+def test_a_number_that_json_has_no_word_for_is_told_as_nothing(job):
+    run = Run.create(job)
+    write_to(run.events_path)(Stepped(1, 1, 0.5, 1e-4, float("inf")))
+    assert "Infinity" not in run.events_path.read_text()
+    (told,) = run.events()
+    assert told.event.gradient is None
+
+
+def test_a_disk_that_is_full_for_events_is_one_sentence():
+    with pytest.raises(ResourceError, match="the disk is full"):
+        write_to(Path("/dev/full"))(Ended("completed"))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
