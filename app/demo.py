@@ -79,12 +79,14 @@ def render_shot(shot: Shot, path: Path) -> Path:
     model = config.load(device.plan("auto", "auto"))
     if shot.lora is not None:
         use_lora(model, shot.lora, shot.strength)
-    side = (shot.size or model.native_side) // model.size_step * model.size_step
+    step = model.size_step
+    side = max(step, (shot.size or model.native_side) // step * step)
     recipe = Recipe((side, side), shot.steps, shot.guidance, shot.negative)
     words = encode(model, [shot.prompt], shot.negative)
     picture = render(model, words, [shot.seed], recipe)[0]
     told = PngInfo()
-    facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None, "size": side}
+    facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None}
+    facts |= {"base": Path(shot.base).name, "size": side}
     told.add_text("sweetspot", json.dumps(facts))
     write_atomically(path, as_png(picture, told))
     return path

@@ -9,9 +9,8 @@ import time
 import pytest
 
 from app import cli
-from tests.trainer.training import lora_bytes
 from trainer.core.errors import STOPPED
-from trainer.job.run import Run, runs_in
+from trainer.job.run import runs_in
 
 
 @pytest.fixture
@@ -108,13 +107,15 @@ def test_a_run_asked_to_stop_says_so_by_its_exit_code_and_goes_on(
         return process
 
     monkeypatch.setattr(runner, "start", start_and_stop)
-    code, out, _ = sweetspot("train", job_file, "--set", "schedule.epochs=100")
+    code, out, _ = sweetspot("train", job_file, "--set", "schedule.epochs=30")
     assert code == STOPPED
     assert "stopped at step" in out
     monkeypatch.setattr(runner, "start", start)
     (run,) = runs_in(tmp_path / "runs")
     assert run.status() == "stopped"
-    assert not lora_bytes(run) or Run.open(run.path)
+    code, out, _ = sweetspot("train", "--resume", run.name)
+    assert code == 0
+    assert "completed at step 120" in out
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.trainer.training import tiny_job, train_here
 from trainer.core import device
+from trainer.engine import checkpoint
 from trainer.engine.sampling import Recipe, encode, render_arrays
 from trainer.weights.attach import attach
 
@@ -48,7 +49,7 @@ def test_the_file_acts_as_the_trained_adapter(tiny_sd, pictures, tmp_path, text_
     }
     job = tiny_job(tiny_sd, pictures(count=6), tmp_path / "runs", **changes)
     run, _ = train_here(job)
-    (state,) = run.checkpoints.glob("step-*/adapter.safetensors")
+    state = checkpoint.newest(run.checkpoints) / "adapter.safetensors"
 
     model = job.model.load(device.plan("cpu", "fp32"))
     attach(model, job.adapter, text_encoder=text_encoder, seed=0).load_state(load_file(state))

@@ -89,7 +89,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     processes, tiny_sd, pictures, tmp_path
 ):
     moments = kills(processes, tiny_sd, pictures(count=6), tmp_path, 6)
-    assert sum(moments.values()) == 6
+    assert sum(count for moment, count in moments.items() if moment != "done") >= 4, moments
 
 
 @pytest.mark.slow
@@ -97,6 +97,8 @@ def test_thirty_kills(processes, tiny_sd, pictures, tmp_path, capsys):
     moments = kills(processes, tiny_sd, pictures(count=6), tmp_path, 30)
     with capsys.disabled():
         print(f"\n30 kills, last event before each: {moments}")  # noqa: T201
+    assert sum(count for moment, count in moments.items() if moment != "done") >= 25
+    assert {"Stepped", "Kept"} & moments.keys()
     assert len(moments) >= 3
 
 

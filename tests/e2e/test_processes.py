@@ -8,13 +8,16 @@ from safetensors.torch import load_file
 from app import runner
 from tests.trainer.training import tiny_job
 from trainer.core.events import Stepped
+from trainer.engine import checkpoint
 from trainer.job.run import Run
 
 
 def trained(tiny_sd, pictures, tmp_path, processes):
     changes = {
         "adapter": {"dropout": 0.0},
-        "schedule": {"epochs": 3, "batch_size": 4, "accumulate": 1, "clip": 0.5},
+        "dataset": {"class_word": "fox"},
+        "prior": {"enabled": True, "count": 3, "steps": 2, "weight": 0.5},
+        "schedule": {"epochs": 3, "batch_size": 4, "accumulate": 2, "clip": 0.5},
         "compute": {"processes": processes},
     }
     job = tiny_job(tiny_sd, pictures, tmp_path / f"runs{processes}", **changes)
@@ -23,12 +26,12 @@ def trained(tiny_sd, pictures, tmp_path, processes):
     events = [told.event for told in runner.follow(run, process)]
     assert process.wait() == 0, (run.path / "worker.log").read_text()[-3000:]
     losses = [event.loss for event in events if isinstance(event, Stepped)]
-    (state,) = run.checkpoints.glob("step-*/adapter.safetensors")
-    return losses, load_file(state)
+    state = checkpoint.newest(run.checkpoints)
+    return losses, load_file(state / "adapter.safetensors")
 
 
 def test_two_processes_give_the_losses_and_weights_of_one(tiny_sd, pictures, tmp_path, capsys):
-    folder = pictures(count=7)
+    folder = pictures(count=13)
     one, weights = trained(tiny_sd, folder, tmp_path, 1)
     two, others = trained(tiny_sd, folder, tmp_path, 2)
     assert len(one) == len(two) == 6

@@ -1,10 +1,11 @@
 import math
 
 import pytest
+import torch
 
 from tests.trainer.training import lora_bytes, tiny_job, train_here
 from trainer.core import events
-from trainer.core.errors import DivergedError, ModelError, RunError
+from trainer.core.errors import ConfigError, DivergedError, ModelError, ProofError, RunError
 from trainer.weights.files import read
 
 
@@ -66,6 +67,129 @@ def test_a_run_stopped_twice_goes_on_to_the_same_weights_and_mean(job):
     assert lora_bytes(run) == lora_bytes(whole)
 
 
+RESUMED = {
+    "prior": {
+        "dataset": {"class_word": "fox"},
+        "prior": {"enabled": True, "count": 3, "steps": 2, "weight": 0.5},
+    },
+    "text encoder": {"text_encoder": {"train": True, "learning_rate": 1e-3}},
+    "steps that end in mid-epoch": {
+        "schedule": {"epochs": None, "steps": 3},
+        "save": {"every_steps": 1},
+    },
+    "no clipping, varied captions": {
+        "schedule": {"clip": 0},
+        "dataset": {"shuffle_tags": True, "tag_dropout": 0.3},
+    },
+    "held-out pictures and samples": {
+        "validation": {"share": 0.3},
+        "samples": {"every": 1, "steps": 2, "prompts": ["a fox"]},
+    },
+}
+
+
+@pytest.mark.parametrize("changes", RESUMED.values(), ids=RESUMED)
+def test_whatever_is_asked_a_stopped_run_goes_on_to_the_same_weights(
+    tiny_sd, pictures, tmp_path, changes
+):
+    job = tiny_job(tiny_sd, pictures(count=6), tmp_path / "runs", **changes)
+    whole, _ = train_here(job)
+    run, _ = train_here(job, stop_after=1)
+    train_here(job, run=run)
+    assert lora_bytes(run) == lora_bytes(whole)
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_proven_when_it_is_resumed(job):
+    run, _ = train_here(job)
+    before = lora_bytes(run)
+    (run.lora / "tiny-e0002.safetensors").unlink()
+    _, told = train_here(job, run=run)
+    assert told_of(events.Proven, told)
+    assert lora_bytes(run) == before
+
+
+def test_a_file_that_holds_other_weights_than_were_trained_is_no_proof(job, monkeypatch):
+    from trainer.engine import export
+
+    write = export.files.export
+
+    def weaker(path, weights, *args, **kwargs):
+        tensors = {k: v * (0.9 if k.endswith("lora_B") else 1) for k, v in weights.tensors.items()}
+        return write(path, type(weights)(tensors, weights.alphas), *args, **kwargs)
+
+    monkeypatch.setattr(export.files, "export", weaker)
+    with pytest.raises(ProofError, match="has other values in the LoRA file"):
+        train_here(job)
+
+
+def test_a_run_can_be_stopped_before_its_first_step(job):
+    from trainer.job.run import Run
+    from trainer.train import train
+
+    told = []
+    result = train(Run.create(job), told.append, lambda: len(told) > 3)
+    assert (result.status, result.step) == ("stopped", 0)
+    assert not told_of(events.Stepped, told)
+
+
+def test_what_a_run_writes_must_not_lie_among_the_pictures(job):
+    job = job.model_copy(update={"runs": job.dataset.folder / "runs"})
+    with pytest.raises(ConfigError, match="lies inside the folder of pictures"):
+        train_here(job)
+
+
+class SkippingScaler:
+    """What GradScaler does with an overflow: the step is not taken."""
+
+    def __init__(self, optimizer, overflows):
+        self.optimizer, self.overflows, self.count = optimizer, overflows, 0
+
+    def step(self):
+        self.count += 1
+        if self.count > self.overflows:
+            self.optimizer.step()
+
+    def __getattr__(self, name):
+        return getattr(self.optimizer, name)
+
+
+@pytest.mark.parametrize(("overflows", "diverges"), [(2, False), (1000, True)])
+def test_steps_that_fp16_skips_are_no_failure_until_there_are_many(
+    job, monkeypatch, overflows, diverges
+):
+    from trainer.engine.loop import Loop
+
+    begin = Loop.__init__
+    calls = []
+
+    def skipping(self, *args):
+        begin(self, *args)
+        self._optimizer = SkippingScaler(self._optimizer, overflows)
+        monkeypatch.setattr(type(self._accelerator), "scaler", object(), raising=False)
+        clip = self._accelerator.clip_grad_norm_
+
+        def overflowing(parameters, longest):
+            calls.append(1)
+            norm = clip(parameters, longest)
+            return norm * float("inf") if len(calls) <= overflows else norm
+
+        monkeypatch.setattr(self._accelerator, "clip_grad_norm_", overflowing)
+
+    monkeypatch.setattr(Loop, "__init__", skipping)
+    schedule = job.schedule.model_copy(update={"epochs": 20})
+    save = job.save.model_copy(update={"state_every_steps": 0, "every_epochs": 20})
+    job = job.model_copy(update={"schedule": schedule, "save": save})
+    monkeypatch.setattr("trainer.train._Work.keep", lambda self, step: None)
+    if diverges:
+        with pytest.raises(DivergedError, match="gradients in a row overflowed"):
+            train_here(job)
+        return
+    _, told = train_here(job, stop_after=4)
+    gradients = [step.gradient for step in told_of(events.Stepped, told)]
+    assert gradients[:2] == [None, None]
+    assert all(gradient > 0 for gradient in gradients[2:])
+
+
 def test_the_running_mean_is_what_is_saved(job):
     plain, _ = train_here(job)
     schedule = job.schedule.model_copy(update={"ema": 0.9})
@@ -102,9 +226,12 @@ def test_class_pictures_are_rendered_once_and_reused(job):
 
 
 def test_captions_that_vary_are_encoded_as_they_come(job):
+    for caption in job.dataset.folder.glob("*.txt"):
+        caption.write_text("sks fox, red, dog, cat, photo", encoding="utf-8")
+    plain, _ = train_here(job)
     dataset = job.dataset.model_copy(update={"shuffle_tags": True, "tag_dropout": 0.5})
-    run, _ = train_here(job.model_copy(update={"dataset": dataset}))
-    assert len(lora_bytes(run)) == 2
+    varied, _ = train_here(job.model_copy(update={"dataset": dataset}))
+    assert lora_bytes(plain) != lora_bytes(varied)
 
 
 def test_held_out_pictures_give_the_same_loss_for_the_same_weights(job):
@@ -155,7 +282,6 @@ def test_a_run_that_diverges_names_step_and_pictures_and_keeps_its_checkpoint(jo
 def test_weights_that_are_no_numbers_are_refused_before_training(job, tiny_sd, tmp_path):
     import shutil
 
-    import torch
     from safetensors.torch import load_file, save_file
 
     broken = tmp_path / "broken"
@@ -181,8 +307,17 @@ def test_what_trains_is_fp32_above_a_16_bit_model(job, packed):
     assert {t.dtype.itemsize for t in load_file(kept).values()} == {4}
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory(job):
+def test_gradient_checkpointing_changes_nothing_but_memory(job, monkeypatch):
     plain, _ = train_here(job)
+    recomputed = []
+    checkpoint = torch.utils.checkpoint.checkpoint
+
+    def counted(*args, **kwargs):
+        recomputed.append(1)
+        return checkpoint(*args, **kwargs)
+
+    monkeypatch.setattr(torch.utils.checkpoint, "checkpoint", counted)
     compute = job.compute.model_copy(update={"gradient_checkpointing": True})
     other, _ = train_here(job.model_copy(update={"compute": compute}))
     assert lora_bytes(plain) == lora_bytes(other)
+    assert recomputed

@@ -21,7 +21,8 @@ class LoraConfig(AdapterConfig):
     dropout: Annotated[
         float, Field(ge=0, lt=1), Knob(step=0.05, advanced=True, why="Off in most recipes.")
     ] = 0.0
-    """Share of the adapter's input that is zeroed while training; a guard against memorising."""
+    """Share of the adapter's input that is zeroed while training; a guard against memorising.
+    Several processes draw other masks than one does."""
 
     def peft_config(self, modules: list[str]) -> PeftConfig:
         import peft

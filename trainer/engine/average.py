@@ -26,21 +26,29 @@ class Average:
     def __init__(self, adapter: Adapter, decay: float) -> None:
         self._adapter = adapter
         self._decay = decay
-        self.mean: dict[str, Tensor] = adapter.state() if decay else {}
+        self._mean = {n: p.detach().clone() for n, p in adapter.named()} if decay else {}
+
+    @property
+    def mean(self) -> dict[str, Tensor]:
+        """A copy of the mean on the CPU, by the names of `Adapter.state`; empty without one."""
+        return {name: value.cpu().clone() for name, value in self._mean.items()}
+
+    @mean.setter
+    def mean(self, mean: dict[str, Tensor]) -> None:
+        for name, value in mean.items():
+            self._mean[name].copy_(value)
 
     def update(self, step: int) -> None:
         """Take in the weights after optimizer step `step`."""
         if not self._decay:
             return
         decay = min(self._decay, (1 + step) / (10 + step))
-        for name, value in self._adapter.state().items():
-            self.mean[name].mul_(decay).add_(value, alpha=1 - decay)
+        for name, value in self._adapter.named():
+            self._mean[name].mul_(decay).add_(value.detach(), alpha=1 - decay)
 
     def state(self) -> dict[str, Tensor]:
         """The weights that count: the mean where one is kept."""
-        return (
-            {k: v.clone() for k, v in self.mean.items()} if self._decay else self._adapter.state()
-        )
+        return self.mean if self._decay else self._adapter.state()
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -49,7 +57,7 @@ class Average:
             yield
             return
         trained = self._adapter.state()
-        self._adapter.load_state(self.mean)
+        self._adapter.load_state(self._mean)
         try:
             yield
         finally:

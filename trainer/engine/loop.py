@@ -178,7 +178,7 @@ class Loop:
         rate = self._set_rate(number)
         loss = self._gradients(group, number, epoch)
         norm = self._finite_norm(group, number)
-        if norm is not None and not self._proven:
+        if norm is not None and loss > 0 and not self._proven:
             self._require_gradients(number)
         self._optimizer.step()
         self.taken += norm is not None

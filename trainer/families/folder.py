@@ -176,14 +176,7 @@ class ModelFolder:
             )
         try:
             return load(getattr(importlib.import_module(entry[0]), entry[1]))
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-            LookupError,
-            ImportError,
-            AttributeError,
-        ) as error:
+        except _UNREADABLE as error:
             raise _in_plain_words(error, self.path / name) from error
 
 

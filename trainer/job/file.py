@@ -150,7 +150,8 @@ def _anchor_paths(values: Tree, folder: Path) -> None:
         value = table.get(name) if isinstance(table, dict) else None
         if not isinstance(value, str) or not value:
             continue
-        if spec.kind == "path" or (spec.path == "model.base" and (folder / value).exists()):
+        is_model = spec.path == "model.base" and value != "demo" and (folder / value).exists()
+        if spec.kind == "path" or is_model:
             table[name] = str(folder / Path(value).expanduser())
 
 

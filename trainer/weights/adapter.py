@@ -79,7 +79,7 @@ class Adapter:
 
     def state(self) -> dict[str, Tensor]:
         """Copies of all values on the CPU, fp32: `<part>.<path>.lora_A` and `.lora_B`."""
-        return {name: p.detach().float().cpu().clone() for name, p in self._named()}
+        return {name: p.detach().float().cpu().clone() for name, p in self.named()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over values under the names that `state` gives them.
@@ -89,7 +89,7 @@ class Adapter:
         """
         import torch
 
-        own = dict(self._named())
+        own = dict(self.named())
         _require_same_names(own, state)
         for name, parameter in own.items():
             if parameter.shape != state[name].shape:
@@ -140,7 +140,7 @@ class Adapter:
         """
         import torch
 
-        bad = [name for name, p in self._named() if not torch.isfinite(p).all()]
+        bad = [name for name, p in self.named() if not torch.isfinite(p).all()]
         if bad:
             raise DivergedError(
                 f"{len(bad)} of the adapter's tensors hold NaN or infinite values, "
@@ -153,7 +153,8 @@ class Adapter:
         """Length of each module's update at strength 1 (Frobenius norm), by module name."""
         return {m.name: m.scaling * product_norm(m.a, m.b) for m in self.modules}
 
-    def _named(self) -> Iterator[tuple[str, Parameter]]:
+    def named(self) -> Iterator[tuple[str, Parameter]]:
+        """What trains, where it is, by the names that `state` gives it."""
         for module in self.modules:
             yield f"{module.name}.lora_A", module.a
             yield f"{module.name}.lora_B", module.b
