@@ -16,10 +16,15 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
 LARGEST = 2**24
 """Probabilities of a layer up to which they are kept: 32 MiB in 16 bits."""
+
+IN_CACHE = 2**20
+"""Scores computed at a time: 4 MiB."""
 
 
 def keep_probabilities(network: nn.Module) -> int:
@@ -78,25 +83,41 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class _Attention(torch.autograd.Function):
-    """`softmax(q k^T / sqrt d) v`, with the gradients written out."""
+    """`softmax(q k^T / sqrt d) v`, with the gradients written out, a few heads at a time."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        scale = query.shape[-1] ** -0.5
-        scores = (query.float() * scale) @ key.float().mT
-        shares = torch.softmax(scores, dim=-1).to(query.dtype)
+        ctx.heads = query.shape[:2]
+        query, key, value = (x.flatten(0, 1) for x in (query, key, value))
+        shares = query.new_empty(*query.shape[:2], key.shape[1])
+        answer = torch.empty_like(query)
+        scaled = query.float() * query.shape[-1] ** -0.5
+        for q, k, v, p, a in _in_parts(scaled, key.float(), value, shares, answer):
+            p.copy_(torch.softmax(q @ k.mT, dim=-1))
+            torch.bmm(p, v, out=a)
         ctx.save_for_backward(query, key, value, shares)
-        return shares @ value
+        return answer.unflatten(0, ctx.heads)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value, shares = ctx.saved_tensors
-        (gradient,) = gradients
-        scale = query.shape[-1] ** -0.5
-        of_scores = torch._softmax_backward_data(
-            gradient @ value.mT, shares, -1, input_dtype=shares.dtype
-        )
-        return (of_scores @ key) * scale, (of_scores.mT @ query) * scale, shares.mT @ gradient
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        gradient = gradients[0].flatten(0, 1)
+        answers = tuple(torch.empty_like(x) for x in ctx.saved_tensors[:3])
+        for q, k, v, p, g, of_q, of_k, of_v in _in_parts(*ctx.saved_tensors, gradient, *answers):
+            of_scores = torch._softmax_backward_data(g @ v.mT, p, -1, input_dtype=p.dtype)
+            torch.bmm(of_scores, k, out=of_q)
+            torch.bmm(of_scores.mT, q, out=of_k)
+            torch.bmm(p.mT, g, out=of_v)
+        scale = gradient.shape[-1] ** -0.5
+        answers[0].mul_(scale)
+        answers[1].mul_(scale)
+        return tuple(x.unflatten(0, ctx.heads) for x in answers)
+
+
+def _in_parts(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few heads of each, so few that their scores stay in the processor's cache."""
+    queries, keys = tensors[0].shape[1], tensors[1].shape[1]
+    heads = max(1, IN_CACHE // (queries * keys))
+    return zip(*(tensor.split(heads) for tensor in tensors), strict=True)
 
 
 def _is_plain(layer: nn.Module) -> bool:

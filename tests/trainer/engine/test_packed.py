@@ -8,7 +8,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
+from trainer.engine import packed_attention
 from trainer.engine.packed import PackReport, lean, pack, unpack
 from trainer.engine.packed_attention import ShortAttention, attend
 from trainer.engine.packed_conv import FEW_POSITIONS, PackedConv2d
@@ -241,9 +243,9 @@ def test_few_and_many_positions_are_both_tried_above():
 
 @pytest.mark.parametrize("positions", [4, 77])
 @pytest.mark.parametrize("spread", [1, 5])
-def test_attention_in_bf16_is_as_exact_as_that_of_torch(positions, spread):
-    from torch.nn.functional import scaled_dot_product_attention
-
+@pytest.mark.parametrize("in_cache", [1, 2**20], ids=["in parts", "at once"])
+def test_attention_in_bf16_is_as_exact_as_that_of_torch(positions, spread, in_cache, monkeypatch):
+    monkeypatch.setattr(packed_attention, "IN_CACHE", in_cache)
     torch.manual_seed(0)
     leaves = [torch.randn(2, n, 3, 16) for n in (64, positions, positions)]
     leaves[0] *= spread
