@@ -46,8 +46,8 @@ class ThinLinear(lora.Linear):
         result = self.base_layer(x)
         rows = result.flatten(0, -2)
         for down, up, dropout, strength in _active(self):
-            low = nn.functional.linear(dropout(x), down.to(x.dtype)).flatten(0, -2)
-            rows = torch.addmm(rows, low, up.to(x.dtype).t(), alpha=strength)
+            low = nn.functional.linear(dropout(x), down.weight.to(x.dtype)).flatten(0, -2)
+            rows = torch.addmm(rows, low, up.weight.to(x.dtype).t(), alpha=strength)
         return cast("Tensor", rows.view_as(result))
 
 
@@ -59,21 +59,15 @@ class ThinConv2d(lora.Conv2d):
             return cast("Tensor", super().forward(x, *args, **kwargs))
         result = self.base_layer(x)
         for down, up, dropout, strength in _active(self):
-            low = nn.functional.conv2d(
-                dropout(x), down.to(x.dtype), None, self.base_layer.stride, self.base_layer.padding
-            )
-            result = result + nn.functional.conv2d(low, up.to(x.dtype)) * strength
+            low = down._conv_forward(dropout(x), down.weight.to(x.dtype), None)
+            result = result + up._conv_forward(low, up.weight.to(x.dtype), None) * strength
         return cast("Tensor", result)
 
 
-def _active(layer: Any) -> list[tuple[Tensor, Tensor, nn.Module, float]]:
+def _active(layer: Any) -> list[tuple[Any, Any, nn.Module, float]]:
+    """Of each active adapter: its two thin layers, dropout and strength."""
     return [
-        (
-            layer.lora_A[name].weight,
-            layer.lora_B[name].weight,
-            layer.lora_dropout[name],
-            layer.scaling[name],
-        )
+        (layer.lora_A[name], layer.lora_B[name], layer.lora_dropout[name], layer.scaling[name])
         for name in layer.active_adapters
         if name in layer.lora_A
     ]
