@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from trainer.core.errors import ModelError
 from trainer.core.files import hash_file, hash_text
 
@@ -35,7 +37,15 @@ _FROM_HUB = (
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder/model.safetensors",
 )
-_UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, ImportError, AttributeError)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    ImportError,
+    AttributeError,
+    SafetensorError,
+)
 """What libraries raise for model files that are missing, cut short or of another kind."""
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo" / "sd"
@@ -181,12 +191,45 @@ class ModelFolder:
 
 
 def _load(cls: Any, path: Path, name: str, dtype: Any) -> Any:
+    import diffusers
+
+    if issubclass(cls, diffusers.ModelMixin):
+        network = _load_piecewise(cls, path / name, dtype)
+        if network is not None:
+            return network
     return cls.from_pretrained(
         path / name,
         torch_dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
     )
+
+
+def _load_piecewise(cls: Any, path: Path, dtype: Any) -> Any | None:
+    """Read one tensor at a time, so that file and network are never in memory both.
+
+    `from_pretrained` maps the whole file: reading 3.4 GB of fp32 for a 1.7 GB network in bf16
+    takes 5.6 GB. None where it must be used: shards, old names, parts that stay in fp32.
+    """
+    import torch
+    from safetensors import safe_open
+
+    file = path / "diffusion_pytorch_model.safetensors"
+    if not file.is_file() or cls._keep_in_fp32_modules:
+        return None
+    with torch.device("meta"):
+        network = cls.from_config(cls.load_config(path, local_files_only=True))
+    with safe_open(file, "pt") as content:
+        names = set(content.keys())
+    if names != network.state_dict().keys():
+        return None
+    state = {}
+    for name in names:
+        with safe_open(file, "pt") as content:
+            state[name] = content.get_tensor(name).to(dtype, copy=True)
+    network.load_state_dict(state, assign=True)
+    whole = all(not t.is_meta for t in (*network.parameters(), *network.buffers()))
+    return network if whole else None
 
 
 def _in_plain_words(error: Exception, where: Path) -> ModelError:

@@ -103,8 +103,8 @@ class ComputeConfig(Config):
     packed: Annotated[bool, Knob(advanced=True, why="Off: it needs memory for a second copy.")] = (
         False
     )
-    """On a CPU, keep frozen weights laid out for its matrix units: about twice as fast, and
-    about twice the memory for weights."""
+    """On a CPU, keep frozen convolutions laid out for its matrix units: somewhat faster, for
+    a second copy of their weights."""
 
     gradient_checkpointing: Annotated[bool, Knob(advanced=True, why="Slower; for small cards.")] = (
         False

@@ -57,7 +57,9 @@ def main() -> None:
     for name, value in figures.items():
         logger.info("%s: %s", name, value)
     (args.pipeline / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    tile(pictures[: args.rows * 10], 10).save(args.pipeline / "grid.png", optimize=True)
+    tile(pictures[: args.rows * 10], 10).quantize(256).save(
+        args.pipeline / "grid.png", optimize=True
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -67,8 +69,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pipeline", type=Path, default=Path(__file__).parent.parent / "sd")
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--rows", type=int, default=6, help="rows of ten in grid.png")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=4.0)
     return parser.parse_args()
 
 
