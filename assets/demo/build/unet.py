@@ -68,7 +68,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
-    cache = Cache(**torch.load(args.work / "latents.pt", weights_only=False))
+    cache = Cache(**torch.load(args.work / "latents.pt", weights_only=True))
     tokenizer = CLIPTokenizer.from_pretrained(args.work / "tokenizer")
     model = nn.ModuleDict({"text": build_text(tokenizer), "unet": build_unet()})
     run = Run(model, args.rate, args.work / "unet.pt")

@@ -90,7 +90,7 @@ def test_every_parameter_gets_a_gradient(sd1):
     adapter = adapted(sd1)
     words = sd1.encode_captions(("a dog",))["encoder_hidden_states"]
     sd1.denoiser(torch.ones(1, 4, 8, 8), torch.tensor(10), words)[0].square().mean().backward()
-    assert [n for n, p in adapter._named() if p.grad is None or not p.grad.any()] == []
+    assert [n for n, p in adapter.named() if p.grad is None or not p.grad.any()] == []
 
 
 def test_first_values_depend_on_seed_and_path_alone(sd1_folder):
