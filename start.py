@@ -1,7 +1,8 @@
 """Sets Sweetspot up in a folder of its own, `.venv`, and starts it.
 
-    python start.py demo        train and measure the model that ships with Sweetspot
-    python start.py setup       set up and stop there
+    python start.py demo        train a LoRA on the model that ships with Sweetspot
+    python start.py setup       set up, check that it works, mend what does not
+    python start.py setup cuda  the same, with an extra of pyproject.toml (8-bit optimizers)
     python start.py test        set up for developers and run every check
     python start.py ARGS...     the same as `sweetspot ARGS...`
 
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
     """Set up what the arguments need, then become them."""
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     try:
-        set_up({"dev"} if command == "test" else set())
+        set_up(asked_extras(command, rest), thorough=command == "setup")
     except SetupError as problem:
         say(str(problem), error=True)
         return FAILED
@@ -97,15 +98,30 @@ def hand_over(arguments: list[str]) -> int:
                 return child.wait()
 
 
-def set_up(extras: set[str]) -> None:
-    """Bring `.venv` in line with pyproject.toml; at once when it is."""
+def asked_extras(command: str, rest: list[str]) -> set[str]:
+    """The extras of pyproject.toml that a command needs."""
+    if command != "setup":
+        return {"dev"} if command == "test" else set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    known = project.get("optional-dependencies", {})
+    strange = [extra for extra in rest if extra not in known]
+    if strange:
+        raise SetupError(f"There is no extra '{strange[0]}'; there are {', '.join(known)}.")
+    return set(rest)
+
+
+def set_up(extras: set[str], *, thorough: bool = False) -> None:
+    """Bring `.venv` in line with pyproject.toml; at once when it is, unless thorough."""
     version = environment_version()
     stamp = read_stamp()
     wanted = {"project": project_hash(), "root": str(ROOT), "python": version}
-    if {k: stamp.get(k) for k in wanted} == wanted and extras <= set(stamp["extras"]):
-        return
-    extras = extras | set(stamp.get("extras", []))
     uv = shutil.which("uv")
+    if {k: stamp.get(k) for k in wanted} == wanted and extras <= set(stamp["extras"]):
+        if not thorough or starts(uv):
+            return
+        remove(VENV)
+        version = None
+    extras = extras | set(stamp.get("extras", []))
     refuse_a_second_set_up()
     check_disk()
     if version is None:
@@ -123,6 +139,16 @@ def set_up(extras: set[str]) -> None:
 def say(text: str, *, error: bool = False) -> None:
     """One line for the person who waits."""
     print(f"sweetspot: {text}", file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def starts(uv: str | None) -> bool:
+    """Whether an environment that should be whole works."""
+    try:
+        check(uv)
+    except SetupError:
+        say("What is in .venv does not start any more; it is made anew.", error=True)
+        return False
+    return True
 
 
 # The environment

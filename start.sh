@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Starts Sweetspot on Linux and macOS. After a double click its window stays open.
-cd "$(dirname "$0")" || exit 1
+start="$(cd "$(dirname "$0")" && pwd)/start.py" || exit 1
 
 for python in python3 python3.13 python3.12 python3.11 python3.14 python; do
     if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        "$python" start.py "$@"
+        "$python" "$start" "$@"
         code=$?
         [ -t 0 ] && [ $# -eq 0 ] && read -r -p "Press Enter to close. "
         exit "$code"

@@ -27,7 +27,7 @@ def check_folder(job: JobConfig, console: Console) -> Report:
     """Check a job's pictures.
 
     Raises:
-        DatasetError: Nothing in the folder can be trained on.
+        DatasetError: Nothing in the folder can be read.
     """
     from trainer.data.check import check
 
@@ -86,12 +86,27 @@ def print_report(report: Report, console: Console) -> None:
         if problem.get("hint"):
             _line(console, f"    try: {problem['hint']}", "dim")
     _rest(console, len(report.problems))
+    if not report.trigger:
+        _line(
+            console,
+            "captions were not compared with a trigger word: give --job FILE, or "
+            "--set dataset.trigger=WORD",
+            "dim",
+        )
     for words, names in _lists(report).items():
         if names:
             _line(console, f"{len(names)} {words}:", "yellow")
             for name in names[:_SHOWN]:
                 _line(console, f"  {name}")
             _rest(console, len(names))
+    if not report.trainable:
+        _line(console, "a run would refuse to start: every picture needs a caption", "red")
+        _line(
+            console,
+            "  try: dataset.trigger and dataset.class_word make one caption for all; or add .txt "
+            "files of the same names",
+            "dim",
+        )
 
 
 def _lists(report: Report) -> dict[str, Sequence[str]]:
@@ -100,6 +115,7 @@ def _lists(report: Report) -> dict[str, Sequence[str]]:
         "groups of the same file": [" = ".join(group) for group in report.duplicates],
         "of these have captions that differ": [" = ".join(g) for g in report.contradictions],
         "groups of near-duplicates": [" ~ ".join(group) for group in report.near_duplicates],
+        "pictures have no caption": report.no_caption,
         "pictures have an empty caption": report.empty_captions,
         "captions are longer than the text encoder reads": report.long_captions,
         "captions lack the trigger word": report.without_trigger,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainer.core.errors import RunError, UserError
+from trainer.core.errors import DatasetError, ResourceError, RunError, UserError
 
 if TYPE_CHECKING:
     from trainer.job.config import JobConfig
 
 app = typer.Typer(
-    help="Train LoRAs, and find the epoch and strength to keep. Exit codes: docs/exit-codes.md.",
+    help="Train LoRAs from a folder of pictures. Exit codes: docs/exit-codes.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,10 +48,15 @@ err = Console(stderr=True)
 
 def run() -> int:
     """Run the command line; an error a person can mend is two lines, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    for library in ("DIFFUSERS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        err.print(Text(f"error: {error}", style="red"))
+        err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
         return error.exit_code
     except typer.Abort:
         return 130
@@ -68,7 +75,9 @@ def train(
     override: Set = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this run exactly.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and stop.")] = False,
-    runs: Annotated[Path, typer.Option(help="Where --resume looks for a name.")] = Path("runs"),
+    runs: Annotated[
+        Path | None, typer.Option(help="Where run folders are; the job's own setting unless given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA as a job file says.
@@ -81,9 +90,15 @@ def train(
 
     if (job is None) == (resume is None) and not (override and resume is None):
         raise typer.BadParameter("give a job file or --set, or --resume with a run's folder")
+    overrides = list(override or [])
     if resume is not None:
-        raise typer.Exit(watch(resumable(resume, runs, override or []), out, as_json=as_json))
-    asked = load_job(job, override or []) if job else override_job({}, override or [])
+        if plan:
+            raise typer.BadParameter("--plan is for a new run; --resume goes on with one")
+        run_again = resumable(resume, runs or Path("runs"), overrides)
+        raise typer.Exit(watch(run_again, out, as_json=as_json))
+    if runs is not None:
+        overrides.append(f"runs={json.dumps(str(runs))}")
+    asked = load_job(job, overrides) if job else override_job({}, overrides)
     if plan:
         _plan(asked, as_json=as_json)
         return
@@ -104,9 +119,10 @@ def demo(
     made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
     code = watch(made, out, as_json=False)
     if code == 0:
-        out.print(f"\nsample grid: {draw_sheet(made)}")
+        out.print()
+        _plain(f"sample grid: {draw_sheet(made)}")
         for file in sorted(made.lora.iterdir()):
-            out.print(f"LoRA file:   {file} ({file.stat().st_size / 1e6:.2f} MB)")
+            _plain(f"LoRA file:   {file} ({file.stat().st_size / 1e6:.2f} MB)")
     raise typer.Exit(code)
 
 
@@ -115,7 +131,7 @@ def sample(
     prompt: Annotated[str, typer.Argument(help="What to render.")],
     lora: Annotated[Path | None, typer.Option(help="A LoRA file.")] = None,
     strength: Annotated[float, typer.Option(help="How strongly the LoRA acts.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Fixes the picture.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the picture.")] = 0,
     base: Annotated[str, typer.Option(help="Base model: demo, a folder, a hub name.")] = "demo",
     family: Annotated[str, typer.Option(help="Model family.")] = "sd",
     negative: Annotated[str, typer.Option(help="What not to show.")] = "",
@@ -128,7 +144,7 @@ def sample(
     from app.demo import Shot, render_shot
 
     shot = Shot(prompt, lora, strength, seed, base, family, negative, steps, guidance, size)
-    out.print(f"wrote {render_shot(shot, to)}")
+    _plain(f"wrote {render_shot(shot, to)}")
 
 
 @dataset_app.command("check")
@@ -142,21 +158,25 @@ def dataset_check(
     epoch: Annotated[int, typer.Option(min=1, help="Whose captions --list shows.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Report every file that cannot be used and why, duplicates, captions and buckets."""
+    """Report every file that cannot be used and why, duplicates, captions and buckets.
+
+    Ends with 3 when a run would refuse to start.
+    """
     from dataclasses import asdict
 
     from app.checks import check_folder, folder_job, print_listing, print_report, shown
 
     asked = folder_job(folder, job, override or [])
     report = check_folder(asked, err)
-    rows = list(shown(asked, epoch)) if listing else []
+    rows = list(shown(asked, epoch)) if listing and report.trainable else []
     if as_json:
         facts = {**report.as_dict(), "listing": [asdict(row) for row in rows]}
         out.print_json(json.dumps(facts, default=str))
-        return
-    print_report(report, out)
-    if rows:
-        print_listing(rows, out)
+    else:
+        print_report(report, out)
+        if rows:
+            print_listing(rows, out)
+    raise typer.Exit(0 if report.trainable else DatasetError.exit_code)
 
 
 @lora_app.command("inspect")
@@ -183,7 +203,7 @@ def runs_list(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
         out.print_json(json.dumps(rows))
         return
     if not rows:
-        out.print(f"no runs in {runs.absolute()}; `sweetspot demo` makes one")
+        _plain(f"no runs in {runs.absolute()}; `sweetspot demo` makes one")
         return
     table = Table("run", "status", "step", "loss", "LoRA files", box=None)
     for row in rows:
@@ -203,7 +223,7 @@ def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json 
         for told in found.events():
             out.print(line(told), markup=False, highlight=False, soft_wrap=True)
         return
-    out.print(f"{found.name}: {found.status()}", style="bold")
+    _plain(f"{found.name}: {found.status()}")
     with Screen(Console(file=sys.stdout, force_terminal=False)) as screen:
         for told in found.events():
             screen.show(told)
@@ -218,7 +238,7 @@ def runs_stop(folder: RunFolder, runs: RunsFolder = Path("runs")) -> None:
     if found.status() != "running":
         raise RunError(f"the run is not running ({found.status()})", where=str(found.path))
     found.ask_to_stop()
-    out.print(f"{found.name} was asked to stop; it saves first")
+    _plain(f"{found.name} was asked to stop; it saves first")
 
 
 @app.command()
@@ -241,7 +261,13 @@ def doctor(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
                 out.print(f"{'':19}try: {finding.fix}", markup=False)
     if as_json:
         out.print_json(json.dumps(findings))
-    raise typer.Exit(1 if any(f["state"] == "bad" for f in findings) else 0)
+    bad = any(finding["state"] == "bad" for finding in findings)
+    raise typer.Exit(ResourceError.exit_code if bad else 0)
+
+
+def _plain(line: str) -> None:
+    """One line as it is: no markup, never broken, so that a path in it can be copied."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _plan(job: JobConfig, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.core.errors import ResourceError
 from trainer.core.events import Sampled
 from trainer.job.file import load_job
 
@@ -65,8 +66,9 @@ def render_shot(shot: Shot, path: Path) -> Path:
     """Render the picture and write it as a PNG that carries its recipe.
 
     Raises:
-        UserError: The model or the LoRA cannot be used.
+        UserError: The model or the LoRA cannot be used, or memory is too small.
     """
+    import torch
     from PIL.PngImagePlugin import PngInfo
 
     from trainer.core import device
@@ -83,7 +85,12 @@ def render_shot(shot: Shot, path: Path) -> Path:
     side = max(step, (shot.size or model.native_side) // step * step)
     recipe = Recipe((side, side), shot.steps, shot.guidance, shot.negative)
     words = encode(model, [shot.prompt], shot.negative)
-    picture = render(model, words, [shot.seed], recipe)[0]
+    try:
+        picture = render(model, words, [shot.seed], recipe)[0]
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"a picture of {side} px does not fit into memory", hint="a smaller --size"
+        ) from error
     told = PngInfo()
     facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None}
     facts |= {"base": Path(shot.base).name, "size": side}

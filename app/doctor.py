@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ def examine(runs: Path) -> Iterator[Finding]:
     probes: list[Callable[[], Iterator[Finding]]] = [
         _python,
         _packages,
-        lambda: _disk(runs),
+        functools.partial(_disk, runs),
         _card,
         _speed,
         _eight_bit,
@@ -60,7 +61,8 @@ def examine(runs: Path) -> Iterator[Finding]:
             yield from probe()
         except (ImportError, OSError, RuntimeError, subprocess.TimeoutExpired) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            name = getattr(probe, "__name__", "disk").strip("_").replace("_", " ")
+            named = getattr(probe, "func", probe)
+            name = named.__name__.strip("_").replace("_", " ")
             yield Finding(name, "bad", first, "python start.py setup, which mends a broken torch")
 
 
@@ -78,7 +80,7 @@ def _packages() -> Iterator[Finding]:
                 name,
                 "note" if optional else "bad",
                 "not installed" + (" (8-bit optimizers need it)" if optional else ""),
-                "pip install bitsandbytes" if optional else "python start.py setup",
+                "python start.py setup cuda" if optional else "python start.py setup",
             )
 
 
@@ -109,8 +111,7 @@ def _card() -> Iterator[Finding]:
             "card",
             "bad",
             f"{card} is here, but this torch ({torch.__version__}) cannot use it",
-            "`uv pip install --reinstall --torch-backend=auto torch torchvision` in .venv, "
-            "and a current NVIDIA driver",
+            "python start.py setup names the line that mends it; the driver must be current",
         )
     elif torch.backends.mps.is_available():
         yield Finding("card", "good", "Apple GPU through MPS")
@@ -150,7 +151,7 @@ def _speed() -> Iterator[Finding]:
         result[0, 0].item()
         rate = 4 * 2 * side**3 / (time.perf_counter() - began) / 1e12
         chosen = " (chosen)" if name == precision else ""
-        yield Finding(name, "good", f"{rate:.2f} TFLOP/s on {device}, forward and backward{chosen}")
+        yield Finding(name, "good", f"{rate:.2f} TFLOP/s on {device}{chosen}")
 
 
 def _eight_bit() -> Iterator[Finding]:
@@ -161,9 +162,7 @@ def _eight_bit() -> Iterator[Finding]:
     if problem is None:
         yield Finding("8-bit AdamW", "good", "took a step")
     else:
-        yield Finding(
-            "8-bit AdamW", "note", f"not usable: {problem}", "plain AdamW is used instead"
-        )
+        yield Finding("8-bit AdamW", "note", f"not usable, plain AdamW takes its place: {problem}")
 
 
 def _demo() -> Iterator[Finding]:

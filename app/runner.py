@@ -32,13 +32,15 @@ def start(run: Run, processes: int) -> subprocess.Popen[bytes]:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         worker = [*launcher, *worker]
     log = run.path / "worker.log"
+    quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    safe = {"PYTHONSAFEPATH": "1"}  # else a file in the current folder could pass for a library
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, *worker],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"},
+            env={**os.environ, **quiet, **safe},
             start_new_session=os.name != "nt",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
             | getattr(subprocess, "CREATE_NO_WINDOW", 0),

@@ -27,8 +27,8 @@ def watch(run: Run, console: Console, *, as_json: bool) -> int:
     process = runner.start(run, run.job.compute.processes)
     asked.process = process
     ended: int | None = None
-    if not as_json:
-        console.print(f"run folder: {run.path}", highlight=False)
+    place = err if as_json else console
+    place.print(f"run folder: {run.path}", markup=False, highlight=False, soft_wrap=True)
     with Screen(Console(quiet=as_json)) as screen:
         for told in runner.follow(run, process, skip=known):
             if isinstance(told.event, Ended):

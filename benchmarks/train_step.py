@@ -19,7 +19,6 @@ import json
 import os
 import resource
 import runpy
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,15 +29,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from floor import flops_needed, matmul_rate
+from random_model import make_model, make_pictures
+
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 256
 RANK = 8
-PICTURES = 4
 WARM_UP = 3
 """Steps that are not counted: they allocate, pack and fill caches."""
 
 PROMPT = "a photo of sks dog"
-TOKENS = 49408
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def main() -> None:
         run_watched(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
         return
     asked = arguments()
-    model, pictures = make_model(asked.cache), make_pictures(asked.cache)
+    model, pictures = make_model(asked.cache), make_pictures(asked.cache, side=SIDE)
     contenders = [
         contender
         for contender in (
@@ -96,7 +96,7 @@ def main() -> None:
                 f"  {measured.cpu:6.2f} cpu-s  {measured.gib:5.2f} GiB",
                 flush=True,
             )
-    report(found, statistics.median(rates), flops_needed())
+    report(found, statistics.median(rates), flops_needed(side=SIDE, rank=RANK))
 
 
 def arguments() -> argparse.Namespace:
@@ -272,139 +272,6 @@ def run_watched(log: Path, steps: int, command: list[str]) -> None:
     else:
         sys.argv = command
         runpy.run_path(command[0], run_name="__main__")
-
-
-def make_model(cache: Path) -> Path:
-    """A model folder of SD1.5's sizes with random weights in fp32, made once."""
-    folder = cache / "sd15-random"
-    if (folder / "model_index.json").exists():
-        return folder
-    import torch
-    from diffusers import (
-        AutoencoderKL,
-        DDPMScheduler,
-        StableDiffusionPipeline,
-        UNet2DConditionModel,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    torch.manual_seed(0)
-    words = make_tokenizer(cache)
-    pipeline = StableDiffusionPipeline(
-        unet=UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8, sample_size=64),
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            sample_size=512,
-        ),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=TOKENS,
-                hidden_size=768,
-                intermediate_size=3072,
-                num_hidden_layers=12,
-                num_attention_heads=12,
-                projection_dim=768,
-                bos_token_id=TOKENS - 2,
-                eos_token_id=TOKENS - 1,
-            )
-        ),
-        tokenizer=CLIPTokenizer.from_pretrained(words),
-        scheduler=DDPMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    new = folder.with_name("new")
-    pipeline.save_pretrained(new, max_shard_size="20GB")
-    shutil.rmtree(new / "tokenizer")
-    shutil.copytree(words, new / "tokenizer")
-    new.rename(folder)
-    return folder
-
-
-def make_tokenizer(cache: Path) -> Path:
-    """A CLIP tokenizer of the right size that spells letter by letter, under kohya's name."""
-    folder = cache / "tokenizers" / "openai_clip-vit-large-patch14"
-    folder.mkdir(parents=True, exist_ok=True)
-    letters = [chr(code) for code in range(33, 127)]
-    names = letters + [letter + "</w>" for letter in letters]
-    names += [f"unused{number}" for number in range(TOKENS - 2 - len(names))]
-    names += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {name: number for number, name in enumerate(names)}
-    special = {
-        "bos_token": "<|startoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
-        "pad_token": "<|endoftext|>",
-    }
-    settings = special | {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "special_tokens_map.json").write_text(json.dumps(special))
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    return folder
-
-
-def make_pictures(cache: Path) -> Path:
-    """Smooth random pictures with captions, in a folder whose name kohya reads."""
-    import numpy as np
-    from PIL import Image
-
-    folder = cache / "pictures" / "1000_sks dog"
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
-    for number in range(PICTURES):
-        rough = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        rough.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
-    return folder
-
-
-def matmul_rate() -> float:
-    """Bf16 FLOP/s of a large matrix product with all threads: the best of several."""
-    import torch
-
-    side = 4096
-    a, b = (torch.randn(side, side).bfloat16() for _ in range(2))
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        torch.nn.functional.linear(a, b)
-        best = min(best, time.perf_counter() - started)
-    return 2 * side**3 / best
-
-
-def flops_needed() -> float:
-    """FLOPs of a step: the forward pass, and the gradients that reach the LoRA matrices.
-
-    Convolutions, matrix products and attention are counted, the latter without recomputing;
-    counted on shapes alone, with text and latents already encoded.
-    """
-    import peft
-    import torch
-    from diffusers import UNet2DConditionModel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from trainer.families.sd import Sd
-
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
-        unet.requires_grad_(False)
-        config = peft.LoraConfig(r=RANK, target_modules=Sd.targets["attention"])
-        peft.inject_adapter_in_model(config, unet)
-        latents = torch.zeros(1, 4, SIDE // 8, SIDE // 8)
-        text = torch.zeros(1, 77, 768)
-        with FlopCounterMode(display=False) as counter:
-            unet(latents, torch.zeros(1), text, return_dict=False)[0].sum().backward()
-    return float(counter.get_total_flops())
 
 
 def report(found: dict[str, list[Measured]], rate: float, flops: float) -> None:

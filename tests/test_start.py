@@ -208,6 +208,22 @@ def test_an_environment_whose_python_is_gone_is_made_anew(project):
     assert "1/3 Making .venv" in done.stdout
 
 
+def test_setup_makes_an_environment_anew_that_does_not_start_any_more(project):
+    for link in project.glob(".venv/**/sweetspot.pth"):
+        link.unlink()
+    done = start(project, "setup")
+    assert done.returncode == 0, done.stderr
+    assert "does not start any more" in done.stderr
+    assert "1/3 Making .venv" in done.stdout
+
+
+def test_setup_takes_the_extras_of_the_project_and_no_other(project):
+    assert start(project, "setup", "dev").returncode == 0
+    done = start(project, "setup", "dve")
+    assert done.returncode == 6
+    assert "There is no extra 'dve'; there are dev" in done.stderr
+
+
 @posix
 def test_a_card_that_torch_cannot_use_is_named_with_the_cure(project, tmp_path):
     tool = tmp_path / "nvidia-smi"

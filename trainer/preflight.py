@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import time
+import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from trainer.core.device import memory_here
 from trainer.core.errors import ConfigError
 from trainer.core.files import free_space, require_space
-from trainer.data.bucket import fit, framing
+from trainer.core.schema import FieldSpec, describe
+from trainer.data import image
+from trainer.data.bucket import Framed, fit, framing
+from trainer.data.caption import METADATA
+from trainer.data.folder import FOREIGN_CAPTIONS, OTHER_PICTURES
+from trainer.data.gather import hold_out
 from trainer.data.loader import Plan as Showings
 from trainer.data.loader import Shape
+from trainer.engine.estimate import Course, Needs, estimate
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
@@ -22,27 +29,8 @@ if TYPE_CHECKING:
     from trainer.job.config import JobConfig
 
 _GIB = 2**30
-_STATE = 3
-"""A checkpoint holds the adapter and two moments of it."""
-_SHARE_OF_RATE = 0.35
-"""How much of a matrix multiplication's rate a training step reaches (benchmarks/)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """Estimates.
-
-    Attributes:
-        memory: Bytes at the peak of training.
-        seconds: Of one optimizer step; 0 when it was not estimated.
-        disk: Bytes that the run will write.
-        parameters: That train.
-    """
-
-    memory: int
-    seconds: float
-    disk: int
-    parameters: int
+_LONGEST_LINE = 100
+_SUFFIXES = image.SUFFIXES | OTHER_PICTURES | FOREIGN_CAPTIONS | {".txt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +53,24 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         ModelError: The base model is missing or damaged.
         ResourceError: The disk has no room for what the run will write.
         ConfigError: `adapter.targets` means nothing.
+        DatasetError: `validation.share` leaves no picture to train on.
     """
     outline = job.model.outline(job.adapter.targets)
     _require_targets(job, outline)
-    steps, an_epoch, saves = _lengths(job, found, outline)
-    needs = estimate(job, plan, outline, saves)
+    course = _course(job, found, outline)
+    needs = estimate(job, plan, outline, course)
     require_space(job.runs.absolute(), needs.disk, "the run")
     there = memory_here(plan.device)
     free = free_space(job.runs.absolute())
-    duration = _duration(needs.seconds * steps) if needs.seconds else "told once it is measured"
-    sources = sorted({picture.source for picture in found.pictures})
+    duration = (
+        _duration(needs.seconds * course.steps) if needs.seconds else "told once it is measured"
+    )
     facts = {
-        "pictures": f"{len(found.pictures)} ({', '.join(f'captions from {s}' for s in sources)})"
-        + (f", {len(found.problems)} files left out" if found.problems else ""),
-        "steps": f"{steps} ({an_epoch} an epoch), {saves} LoRA files",
+        "settings": settings(job),
+        "pictures": _pictures(course),
+        "steps": f"{course.steps} ({course.an_epoch} an epoch), "
+        + _count(course.saves, "LoRA file")
+        + (" in two layouts" if job.save.diffusers else ""),
         "trains": f"{len(outline.adapted)} modules, {needs.parameters / 1e6:.2f} M parameters"
         + (", and the text encoder" if job.text_encoder.train else ""),
         "strength of learning": in_words(job),
@@ -87,14 +79,20 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         "time": duration,
         "disk": f"{needs.disk / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
     }
-    return Preflight(facts, tuple(_warnings(job, outline, needs.memory, there)))
+    return Preflight(facts, tuple(_warnings(job, outline, needs, there)))
 
 
-def _warnings(job: JobConfig, outline: Outline, memory: int, there: int) -> Iterator[str]:
-    if memory > there:
+def _warnings(job: JobConfig, outline: Outline, needs: Needs, there: int) -> Iterator[str]:
+    if needs.training > there:
         yield (
-            f"this may not fit: it needs about {memory / _GIB:.1f} GiB, and {there / _GIB:.1f} are "
-            "free; compute.gradient_checkpointing = true needs less"
+            f"this may not fit: it needs about {needs.training / _GIB:.1f} GiB, and "
+            f"{there / _GIB:.1f} are free; compute.gradient_checkpointing = true needs less"
+        )
+    elif needs.proof > there:
+        yield (
+            f"training fits, but the proof at the end reads the model in fp32 and needs about "
+            f"{needs.proof / _GIB:.1f} GiB, and {there / _GIB:.1f} are free; what does not fit a "
+            "card is proven on the CPU, so close other programs before the end"
         )
     if job.model.resolution != outline.native_side:
         yield (
@@ -103,26 +101,44 @@ def _warnings(job: JobConfig, outline: Outline, memory: int, there: int) -> Iter
         )
 
 
-def estimate(job: JobConfig, plan: Plan, outline: Outline, saves: int) -> Needs:
-    """Memory, time and disk of a run.
+def settings(job: JobConfig) -> str:
+    """What of the job differs from the defaults, on one line; names and places left aside."""
+    told = list(_differing(job))
+    shown: list[str] = []
+    for words in told:
+        if shown and len(", ".join([*shown, words])) > _LONGEST_LINE:
+            break
+        shown.append(words)
+    more = len(told) - len(shown)
+    return (", ".join(shown) or "the defaults") + (f", and {more} more in job.toml" if more else "")
 
-    Memory: weights in the plan's format (the text encoder and the VAE are freed before the
-    steps, but were there), the adapter four times in fp32 (weights, gradients, two moments),
-    what the forward pass keeps a picture, and the libraries' own 0.8 GiB.
-    """
-    wide = 4 if plan.precision == "fp32" else 2
-    parameters = sum(job.adapter.rank * (i + o) for i, o in outline.adapted.values())
-    weights = wide * sum(outline.weights.values()) * (2 if plan.packed else 1)
-    pictures = -(-job.schedule.batch_size // job.compute.processes)
-    kept = outline.kept * pictures * wide // 2
-    if plan.checkpointing:
-        kept //= 4
-    memory = weights + 16 * parameters + kept + int(0.8 * _GIB)
-    file = parameters * (4 if job.save.precision == "fp32" else 2)
-    disk = saves * file * (2 if job.save.diffusers else 1) + 2 * _STATE * 4 * parameters
-    work = 3 * outline.flops * job.schedule.batch_size * job.schedule.accumulate
-    seconds = work / (_SHARE_OF_RATE * _rate(plan)) * (2 if job.prior.enabled else 1)
-    return Needs(memory, seconds, disk, parameters)
+
+def _differing(job: JobConfig) -> Iterator[str]:
+    """Label and value of each changed setting, the advanced ones last."""
+    specs = [spec for spec in describe(type(job)) if "." in spec.path]
+    labels = [spec.label for spec in specs]
+    for spec in sorted(specs, key=lambda spec: spec.knob.advanced):
+        if spec.knob.private or (spec.only_if and _at(job, spec.only_if[0]) != spec.only_if[1]):
+            continue
+        value = _at(job, spec.path)
+        if value != spec.default:
+            yield f"{_label(spec, alone=labels.count(spec.label) == 1)} {_plain(value)}"
+
+
+def _at(job: JobConfig, path: str) -> Any:
+    return functools.reduce(getattr, path.split("."), job)
+
+
+def _label(spec: FieldSpec, *, alone: bool) -> str:
+    """The label in lower case, after its section where others have the same."""
+    label = spec.label[0].lower() + spec.label[1:]
+    return label if alone else f"{spec.group.replace('_', ' ')} {label}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def in_words(job: JobConfig) -> str:
@@ -151,42 +167,54 @@ def in_words(job: JobConfig) -> str:
 def _require_targets(job: JobConfig, outline: Outline) -> None:
     if outline.adapted:
         return
-    targets = job.adapter.targets
-    problem = f"{targets!r} matches no linear or convolution layer of the denoiser"
-    try:
-        re.compile(targets)
-    except re.error as error:
-        problem = f"{targets!r} is no named choice and no regular expression ({error})"
-    raise ConfigError(problem, where="adapter.targets", hint="'attention'")
+    raise ConfigError(
+        f"{job.adapter.targets!r} matches no linear or convolution layer of the denoiser",
+        where="adapter.targets",
+        hint="'attention'",
+    )
 
 
-def _lengths(job: JobConfig, found: Scan, outline: Outline) -> tuple[int, int, int]:
-    """Optimizer steps in all and an epoch, and LoRA files; held-out pictures not taken off."""
+def _course(job: JobConfig, found: Scan, outline: Outline) -> Course:
     size_step = outline.size_step
     rules = framing(job.dataset, resolution=job.model.resolution, size_step=size_step)
-    framed, _ = fit(found.pictures, rules)
+    framed, small = fit(found.pictures, rules)
+    held: list[Framed] = []
+    if framed:
+        framed, held = hold_out(job, framed, rules, lambda event: None)
     shape = Shape(job.schedule.batch_size, job.schedule.accumulate)
     an_epoch = max(1, Showings(framed, shape, 0).steps)
     steps = job.schedule.steps or (job.schedule.epochs or 10) * an_epoch
-    epochs = -(-steps // an_epoch)
-    saves = -(-epochs // job.save.every_epochs)
-    if job.save.every_steps:
-        saves += steps // job.save.every_steps
-    return steps, an_epoch, saves
+    left_out = len(small) + sum(_is_ours(problem.path) for problem in found.problems)
+    saves = _saves(steps, job.save.every_epochs * an_epoch, job.save.every_steps)
+    return Course(framed, held, left_out, steps, an_epoch, saves)
 
 
-def _rate(plan: Plan) -> float:
-    """Floating-point operations a second of a matrix multiplication here, measured."""
-    import torch
+def _saves(steps: int, every: int, every_too: int) -> int:
+    """How many of the steps are multiples of one of the two numbers, or the last."""
+    saves = steps // every + (steps % every > 0)
+    if every_too:
+        both = steps // math.lcm(every, every_too)
+        last_again = steps % every > 0 and steps % every_too == 0
+        saves += steps // every_too - both - last_again
+    return saves
 
-    side = 1024 if plan.device == "cpu" else 4096
-    one = torch.ones(side, side, device=plan.device, dtype=plan.dtype)
-    best = float("inf")
-    for _ in range(4):
-        began = time.perf_counter()
-        (one @ one)[0, 0].item()
-        best = min(best, time.perf_counter() - began)
-    return 2 * side**3 / best
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is a picture or a caption, by its name."""
+    return path.suffix.lower() in _SUFFIXES or path.name in METADATA
+
+
+def _pictures(course: Course) -> str:
+    shown = [*course.training, *course.held_out]
+    sources = sorted({one.picture.source for one in shown})
+    told = f"{len(shown)} ({', '.join(f'captions from {source}' for source in sources)})"
+    if course.held_out:
+        told += f", {len(course.held_out)} of them held out"
+    return told + (f", {_count(course.left_out, 'file')} left out" if course.left_out else "")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _duration(seconds: float) -> str:

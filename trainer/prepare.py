@@ -96,7 +96,7 @@ def _load(job: JobConfig, plan: Plan, emit: Emit) -> tuple[LoadedModel, Material
 
 
 def _require_apart(job: JobConfig) -> None:
-    """What a run writes must not lie among the pictures that the next one reads."""
+    """What a run writes, holds out or takes for its class must not lie among its pictures."""
     folder = job.dataset.folder.resolve()
     for where, written in (("runs", job.runs), ("cache", job.cache_folder)):
         if written.resolve().is_relative_to(folder):
@@ -105,6 +105,21 @@ def _require_apart(job: JobConfig) -> None:
                 where=where,
                 hint="a folder beside it",
             )
+    for where, other in (
+        ("validation.folder", job.validation.folder),
+        ("prior.folder", job.prior.folder),
+    ):
+        if other is not None and _overlap(other.resolve(), folder):
+            raise ConfigError(
+                f"{str(other)!r} and the folder of pictures, {str(folder)!r}, lie one in the "
+                "other, so pictures would be used for both",
+                where=where,
+                hint="a folder beside it",
+            )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _class_pictures(job: JobConfig, model: LoadedModel, progress: Progress) -> Path:
@@ -112,8 +127,8 @@ def _class_pictures(job: JobConfig, model: LoadedModel, progress: Progress) -> P
     side = job.model.resolution // model.size_step * model.size_step
     recipe = Recipe((side, side), job.prior.steps, job.prior.guidance)
     words = encode(model, [job.prior_prompt], "")
-    facts = (model.base_hash, model.image_key, model.text_key, job.prior_prompt, str(recipe))
-    folder = prior.class_folder(job.cache_folder, *facts)
+    keys = (model.base_hash, model.image_key, model.text_key, model.render_key)
+    folder = prior.class_folder(job.cache_folder, *keys, job.prior_prompt, str(recipe))
     prior.fill(
         folder,
         count=job.prior.count,

@@ -1,20 +1,21 @@
-"""The finished LoRA file is proven: opened again, compared, loaded, and seen to act.
+"""The finished LoRA files are proven: opened again, compared, loaded, and seen to act.
 
 A run is "completed" only after this. Nothing of the training process's own model is used:
 the base model is read afresh, in fp32, once with the trained weights put in directly and
-once with the file loaded as any other program would load it.
+once with each file loaded as any other program would load it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.core.device import free_memory
-from trainer.core.errors import AdapterError, ProofError
-from trainer.core.events import Proven
+from trainer.core.errors import AdapterError, ProofError, ResourceError, UserError
+from trainer.core.events import Emit, Proven, Warned
 from trainer.weights.attach import attach
 from trainer.weights.files import read
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from trainer.core.device import Plan
     from trainer.job.config import JobConfig
+    from trainer.weights.layouts import Layout, Weights
 
 TOLERANCE = 2 / 255
 """Largest difference of a pixel; a quarter of what the LoRA moves where that is less."""
@@ -37,34 +39,82 @@ LARGEST = 256
 """Side of the compared pictures at most, px."""
 
 
-def prove(
-    job: JobConfig, plan: Plan, trained: dict[str, Tensor], path: Path, prompt: str
-) -> Proven:
-    """Check that the file is the trained adapter and does what it does.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be proven.
+
+    Attributes:
+        trained: The adapter as it is in memory (`Adapter.state`).
+        files: The LoRA files that were made of it, and their layouts.
+        prompt: What the compared pictures show.
+    """
+
+    trained: dict[str, Tensor]
+    files: Mapping[Path, Layout]
+    prompt: str
+
+
+def prove(job: JobConfig, plan: Plan, asked: Asked, emit: Emit) -> list[Proven]:
+    """Check that the files are the trained adapter and do what it does.
+
+    What does not fit the device, since the model is read in fp32, is proven on the CPU.
 
     Args:
         job: What was asked; names the base model.
         plan: Where to load it; precision and packing are set aside.
-        trained: The adapter as it is in memory (`Adapter.state`).
-        path: The LoRA file.
-        prompt: What the compared pictures show.
+        asked: The trained weights and their files.
+        emit: Told when the proof moves to the CPU.
 
     Raises:
-        ProofError: The file does not open, differs from `trained`, or does not act.
+        ProofError: A file does not open, differs from what was trained, or does not act.
+        ResourceError: Not even the CPU has the memory.
     """
-    try:
-        saved = read(path).weights(job.model.naming)
-    except AdapterError as error:
-        raise ProofError(
-            f"the LoRA file does not open: {error.problem}", where=str(path)
-        ) from error
-    rounded = _require_same(saved.tensors, trained, path)
-    _require_change(rounded, path)
-    _require_alphas(job, saved.alphas, path)
     plain = replace(plan, precision="fp32", packed=False, checkpointing=False)
-    base, direct = _with_adapter(job, plain, rounded, prompt)
+    try:
+        return _prove(job, plain, asked)
+    except (MemoryError, RuntimeError, UserError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if plain.device == "cpu":
+            raise _too_little_memory() from error
+    emit(Warned(f"the proof does not fit {plain.device}, so it is done on the CPU, which is slow"))
     free_memory()
-    loaded = _with_file(job, plain, path, prompt)
+    try:
+        return _prove(job, replace(plain, device="cpu"), asked)
+    except (MemoryError, RuntimeError, UserError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise _too_little_memory() from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    full = "out of memory" in said or "can't allocate memory" in said
+    return isinstance(error, MemoryError) or full
+
+
+def _too_little_memory() -> ResourceError:
+    return ResourceError(
+        "the memory is too small to prove the LoRA file: the base model is read in fp32 for it",
+        hint="close other programs and resume the run; all steps are done, and only the proof "
+        "is repeated",
+    )
+
+
+def _prove(job: JobConfig, plan: Plan, asked: Asked) -> list[Proven]:
+    saved = [_reopened(job, asked.trained, path, kind) for path, kind in asked.files.items()]
+    base, direct = _with_adapter(job, plan, saved[0], asked.prompt)
+    proven: list[Proven] = []
+    for path in asked.files:
+        free_memory()
+        loaded = _with_file(job, plan, path, asked.prompt)
+        moved, difference = _require_acts(base, direct, loaded, path)
+        proven.append(Proven(path.name, len(asked.trained) // 2, moved, difference))
+    return proven
+
+
+def _require_acts(base: Any, direct: Any, loaded: Any, path: Path) -> tuple[float, float]:
+    """How far the file moves the picture on average, and is off the trained model's, 0 to 255."""
     moved, difference = abs(loaded - base), float(abs(loaded - direct).max())
     if not float(moved.max()) > 0:
         raise ProofError(
@@ -79,42 +129,67 @@ def prove(
             where=str(path),
             hint="report this: the file and the trained weights are the same, but do not act so",
         )
-    modules = sum(1 for name in trained if name.endswith(".lora_B"))
-    return Proven(
-        path.name, modules, round(255 * float(moved.mean()), 3), round(255 * difference, 4)
-    )
+    return round(255 * float(moved.mean()), 3), round(255 * difference, 4)
 
 
-def _require_same(
-    saved: dict[str, Tensor], trained: dict[str, Tensor], path: Path
+def _reopened(
+    job: JobConfig, trained: dict[str, Tensor], path: Path, layout: Layout
 ) -> dict[str, Tensor]:
-    """Every tensor of the file must be the trained one, rounded to the file's format."""
-    if saved.keys() != trained.keys():
-        odd = sorted(saved.keys() ^ trained.keys())
+    """The file's tensors in fp32, when they are what was trained and change something."""
+    try:
+        file = read(path)
+        saved = file.weights(job.model.naming)
+    except AdapterError as error:
+        raise ProofError(
+            f"the LoRA file does not open: {error.problem}", where=str(path)
+        ) from error
+    if file.layout != layout:
+        raise ProofError(
+            f"the LoRA file has the layout {file.layout!r} and should have {layout!r}",
+            where=str(path),
+        )
+    _require_alphas(saved, job.adapter.alpha if layout == "kohya" else None, path)
+    _require_same(saved, trained, job.adapter.alpha, path)
+    rounded = {name: saved.tensors[name].float() for name in trained}
+    _require_change(rounded, path)
+    return rounded
+
+
+def _require_same(saved: Weights, trained: dict[str, Tensor], alpha: float, path: Path) -> None:
+    """Every tensor must be the trained one, rounded to the file's format.
+
+    Where the file tells another alpha than was trained with, B makes up for it, so that the
+    change `B A alpha / rank` is the same.
+    """
+    if saved.tensors.keys() != trained.keys():
+        odd = sorted(saved.tensors.keys() ^ trained.keys())
         raise ProofError(
             f"the LoRA file has other modules than were trained, for one {odd[0]!r}",
             where=str(path),
         )
     for name, value in trained.items():
-        if saved[name].shape != value.shape:
+        module, _, matrix = name.rpartition(".")
+        wanted = value * (alpha / saved.alphas[module]) if matrix == "lora_B" else value
+        found = saved.tensors[name]
+        if found.shape != value.shape:
             raise ProofError(f"{name!r} has another shape in the LoRA file", where=str(path))
-        if not bool((saved[name] == value.to(saved[name].dtype)).all()):
+        if not bool((found.isfinite() & (found == wanted.to(found.dtype))).all()):
             raise ProofError(f"{name!r} has other values in the LoRA file", where=str(path))
-    return {name: saved[name].float() for name in trained}
 
 
-def _require_alphas(job: JobConfig, saved: dict[str, float], path: Path) -> None:
-    wrong = [name for name, alpha in saved.items() if not math.isclose(alpha, job.adapter.alpha)]
-    if wrong:
-        raise ProofError(
-            f"{wrong[0]!r} has alpha {saved[wrong[0]]:g} in the LoRA file, and was trained with "
-            f"{job.adapter.alpha:g}",
-            where=str(path),
-        )
+def _require_alphas(saved: Weights, alpha: float | None, path: Path) -> None:
+    """Each module must have this alpha, or its rank, which readers of Diffusers' layout take."""
+    for name, a, _, found in saved:
+        wanted = a.shape[0] if alpha is None else alpha
+        if not math.isclose(found, wanted):
+            raise ProofError(
+                f"{name!r} has alpha {found:g} in the LoRA file, and should have {wanted:g}",
+                where=str(path),
+            )
 
 
-def _require_change(trained: dict[str, Tensor], path: Path) -> None:
-    still = [n for n, value in trained.items() if n.endswith(".lora_B") and not bool(value.any())]
+def _require_change(saved: dict[str, Tensor], path: Path) -> None:
+    still = [n for n, value in saved.items() if n.endswith(".lora_B") and not bool(value.any())]
     if still:
         raise ProofError(
             f"{len(still)} modules learned nothing (a zero update), the first is {still[0]!r}",

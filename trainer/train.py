@@ -32,7 +32,7 @@ from trainer.engine.loop import Step
 from trainer.engine.sampling import Recipe, encode, render
 from trainer.engine.validation import validation_loss
 from trainer.prepare import Parts, prepare
-from trainer.proof import prove
+from trainer.proof import Asked, prove
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,13 +50,15 @@ class Result:
     step: int
 
 
-def train(run: Run, emit: Emit, stop: Callable[[], bool]) -> Result:
+def train(run: Run, emit: Emit, stop: Callable[[], bool], *, follows: bool = False) -> Result:
     """Do what the run's job says, from its newest checkpoint on if it has one.
 
     Args:
         run: The folder to read the job from and to write to.
         emit: Told of everything that happens.
         stop: Asked after every step whether to save and end.
+        follows: This is a further process of the run: it ends only when all agree to, for the
+            others wait for it.
 
     Raises:
         UserError: Whatever a person can mend; its class says what kind of thing it is.
@@ -71,9 +73,11 @@ def train(run: Run, emit: Emit, stop: Callable[[], bool]) -> Result:
     )
     device.choose(plan.device)
     try:
-        work = _Work(run, job, prepare(job, plan, _interruptible(emit, stop)), emit)
+        tell = emit if follows else _interruptible(emit, stop)
+        work = _Work(run, job, prepare(job, plan, tell), emit)
     except _StoppedEarlyError:
-        return Result("stopped", 0)
+        stands = checkpoint.newest(run.checkpoints)
+        return Result("stopped", checkpoint.step_of(stands) if stands else 0)
     done = work.begin(stop)
     if work.agree(stop()):
         return Result("stopped", done)
@@ -112,12 +116,13 @@ def _finish(work: _Work, plan: Plan, done: int) -> Result:
         work.emit(Preparing("proof"))
         if work.resumed_at == done:
             work.save(done)
-        file, prompt = work.exporter.path(work.moment(done)), work.parts.words.prompts[0]
+        files, prompt = work.exporter.paths(work.moment(done)), work.parts.words.prompts[0]
         trained = work.parts.average.state()
         job, emit = work.job, work.emit
         work.forget()
         device.free_memory()
-        emit(prove(job, plan, trained, file, prompt))
+        for proven in prove(job, plan, Asked(trained, files, prompt), emit):
+            emit(proven)
     return Result("completed", done)
 
 

@@ -54,14 +54,29 @@ def main(folder: Path) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     with lock:
-        ended = _work(run)
+        (run.path / _PROBLEM).unlink(missing_ok=True)  # of an earlier attempt
+        return _note(run, _work(run))
+
+
+def _note(run: Run, ended: Ended) -> int:
+    """Tell of the end and close the run, each even if the other fails; the exit code."""
+    code = ended.exit_code
+    for write in (_tell, _close):
         try:
-            end_last_line(run.events_path)
-            write_to(run.events_path)(ended)
-            run.close(ended.status)
+            write(run, ended)
         except UserError as error:
             sys.stderr.write(f"{ended}\n{error}\n")
-    return ended.exit_code
+            code = ended.exit_code if ended.status == "failed" else error.exit_code
+    return code
+
+
+def _tell(run: Run, ended: Ended) -> None:
+    end_last_line(run.events_path)
+    write_to(run.events_path)(ended)
+
+
+def _close(run: Run, ended: Ended) -> None:
+    run.close(ended.status)
 
 
 def _work(run: Run) -> Ended:
@@ -72,7 +87,7 @@ def _work(run: Run) -> Ended:
 
         result = train(run, write_to(run.events_path), stop)
     except UserError as error:
-        return _failed(_told_by_another(run) or error)
+        return _failed(error)
     except MemoryError:
         return _failed(_out_of_memory(""))
     except Exception as error:
@@ -99,7 +114,7 @@ def _follow(run: Run) -> int:
 
     stop = StopRequest(run)
     try:
-        train(run, lambda event: None, stop)
+        train(run, lambda event: None, stop, follows=True)
     except UserError as error:
         told = {"problem": error.problem, "where": error.where, "hint": error.hint}
         facts = {**told, "class": type(error).__name__}

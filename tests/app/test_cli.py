@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import time
 
@@ -125,6 +127,10 @@ def test_a_run_asked_to_stop_says_so_by_its_exit_code_and_goes_on(
         (["train", "job.toml", "--set", "adapter.rank=0"], 2, "adapter.rank: .*"),
         (["train", "job.toml", "--set", "schedule.epoch=3"], 2, "did you mean schedule.epochs?"),
         (["train"], 2, "give a job file"),
+        (["train", "job.toml", "--plan", "--set", "adapter.targets=(("], 2, "regular expression"),
+        (["train", "job.toml", "--set", "optimizer=a", "--set", "optimizer.b=1"], 2, "optimizer"),
+        (["train", "--resume", "nothing", "--plan"], 2, "--plan is for a new run"),
+        (["sample", "a fox", "--seed", "99999999999999999999999"], 2, "--seed"),
         (["runs", "show", "nothing"], 9, "this is no run folder"),
         (["dataset", "check", "nowhere"], 3, "nowhere"),
         (["lora", "inspect", "job.toml"], 5, "job.toml"),
@@ -143,6 +149,52 @@ def test_a_plan_reads_no_model_and_makes_no_folder(sweetspot, job_file, tmp_path
     assert code == 0
     assert json.loads(out)["steps"] == "8 (4 an epoch), 2 LoRA files"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_goes_where_it_is_told(sweetspot, job_file, tmp_path):
+    code, _, err = sweetspot(
+        *("train", job_file, "--runs", "my [red] runs", "--json", "--set", "schedule.epochs=1")
+    )
+    assert code == 0
+    (run,) = runs_in(tmp_path / "my [red] runs")
+    assert f"run folder: {run.path}" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_not_led_astray_by_files_in_the_current_folder(sweetspot, job_file, tmp_path):
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "__init__.py").write_text("raise SystemExit('not this one')")
+    assert sweetspot("train", job_file, "--set", "schedule.epochs=1")[0] == 0
+
+
+def test_a_folder_without_captions_is_reported_whole(sweetspot, pictures):
+    folder = pictures(count=3, captions=False)
+    (folder / "00.txt").write_bytes(b"caf\xe9")
+    (folder / "broken.png").write_bytes(b"nothing")
+    code, out, _ = sweetspot("dataset", "check", folder, "--list")
+    assert code == 3
+    assert "00.txt" in out
+    assert "broken.png" in out
+    assert "2 pictures have no caption:" in out
+    assert "a run would refuse to start" in out
+    assert "were not compared with a trigger word" in out
+
+
+def test_a_script_gets_the_same_report(sweetspot, pictures):
+    code, out, _ = sweetspot("dataset", "check", pictures(count=3, captions=False), "--json")
+    assert code == 3
+    assert json.loads(out)["no_caption"] == ["00.png", "01.png", "02.png"]
+
+
+def test_a_pipe_takes_any_letter(pictures):
+    folder = pictures(count=1)
+    (folder / "00.txt").write_text("a photo of \u72ac", encoding="utf-8")
+    check = [sys.executable, "-m", "app", "dataset", "check", str(folder), "--list", "--json"]
+    done = subprocess.run(
+        check, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["listing"][0]["caption"] == "a photo of \u72ac"
 
 
 def test_a_folder_is_checked(sweetspot, pictures):

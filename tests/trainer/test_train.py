@@ -132,6 +132,25 @@ def test_a_run_can_be_stopped_before_its_first_step(job):
     assert not told_of(events.Stepped, told)
 
 
+def test_a_resumed_run_that_is_stopped_while_it_prepares_stands_where_it_stood(job):
+    from trainer.train import train
+
+    run, _ = train_here(job, stop_after=2)
+    result = train(run, lambda event: None, lambda: True)
+    assert (result.status, result.step) == ("stopped", 2)
+
+
+def test_a_further_process_prepares_to_the_end_before_it_agrees_to_stop(job):
+    from trainer.job.run import Run
+    from trainer.train import train
+
+    told = []
+    result = train(Run.create(job), told.append, lambda: True, follows=True)
+    assert result.status == "stopped"
+    assert told_of(events.Started, told)
+    assert not told_of(events.Stepped, told)
+
+
 def test_what_a_run_writes_must_not_lie_among_the_pictures(job):
     job = job.model_copy(update={"runs": job.dataset.folder / "runs"})
     with pytest.raises(ConfigError, match="lies inside the folder of pictures"):
@@ -208,6 +227,16 @@ def test_resuming_with_other_pictures_is_refused(job):
     run, _ = train_here(job, stop_after=1)
     (job.dataset.folder / "00.txt").write_text("another caption", encoding="utf-8")
     with pytest.raises(RunError, match="the pictures changed since this run began"):
+        train_here(job, run=run)
+
+
+def test_resuming_in_another_precision_is_refused_for_that_alone(job):
+    run, _ = train_here(job, stop_after=1)
+    text = run.job_path.read_text(encoding="utf-8")
+    other = text.replace('precision = "fp32"', 'precision = "bf16"', 1)
+    assert other != text
+    run.job_path.write_text(other, encoding="utf-8")
+    with pytest.raises(RunError, match=r"the number format \(compute\.precision\) changed since"):
         train_here(job, run=run)
 
 

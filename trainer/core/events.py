@@ -205,9 +205,13 @@ def _finite(value: Any) -> Any:
 
 
 def end_last_line(path: Path) -> None:
-    """Close a line that a killed process left half written, so that the next one stands alone."""
+    """Close a line that a killed process left half written, so that the next one stands alone.
+
+    Raises:
+        ResourceError: The disk is full, or the file cannot be written.
+    """
     if path.is_file() and path.stat().st_size:
-        with path.open("rb+") as file:
+        with plain_disk_errors(path), path.open("rb+") as file:
             file.seek(-1, 2)
             if file.read(1) != b"\n":
                 file.write(b"\n")

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from trainer.core.registry import Registry
@@ -34,6 +34,32 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1; a person who writes it meant something else."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {annotation, *get_args(annotation)}:
+            raise ValueError("needs a number, not true or false")
+        return value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _not_empty(value: Any) -> Any:
+    if _none_if_empty(value) is None:
+        raise ValueError("needs a folder ('.' is the current one)")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_not_empty)]
+"""A folder that must be named: an empty text would pass for the current one."""
+
+MaybeFolder = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+"""A folder, or nothing; an empty text is nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.job.pictures import DatasetConfig
 
 
-Source = Literal["metadata", "txt", "folder", "template"]
+Source = Literal["metadata", "txt", "folder", "template", "none"]
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 
@@ -57,6 +57,7 @@ class Captions:
 
     Attributes:
         used: Names of the caption files that pictures took their words from.
+        faults: Caption files that cannot be read, or belong to several pictures.
     """
 
     def __init__(self, config: DatasetConfig, files: Files) -> None:
@@ -68,7 +69,7 @@ class Captions:
         self._foreign = {_stem(name): name for name in files.foreign}
         self._tables = _tables(files)
         self.used: set[str] = set()
-        self._faults: list[DatasetError] = []
+        self.faults: list[DatasetError] = []
         self._bare: list[str] = []
 
     def of(self, name: str, folder_words: str) -> Told | None:
@@ -92,8 +93,8 @@ class Captions:
         Raises:
             DatasetError: Naming the first such file, and how many there are.
         """
-        if self._faults:
-            first, count = self._faults[0], len(self._faults)
+        if self.faults:
+            first, count = self.faults[0], len(self.faults)
             more = f" (so are {count - 1} more caption files)" if count > 1 else ""
             raise DatasetError(f"{first.problem}{more}", where=first.where, hint=first.hint)
         if self._bare:
@@ -126,18 +127,18 @@ class Captions:
         self.used.add(text)
         path = self._files.folder / text
         if self._sharing[_stem(name)] > 1:
-            self._faults.append(_ambiguous(path, name))
+            self.faults.append(_ambiguous(path, name))
             return Told("", "txt")
         try:
             return Told(read_caption(path), "txt")
         except DatasetError as error:
-            self._faults.append(error)
+            self.faults.append(error)
             return Told("", "txt")
 
     def _from_job(self, name: str, folder_words: str) -> Told | None:
         """The folder's words or the template, unless a caption lies there in the wrong clothes."""
         if (foreign := self._foreign.get(_stem(name))) is not None:
-            self._faults.append(_foreign(self._files.folder / foreign))
+            self.faults.append(_foreign(self._files.folder / foreign))
             return Told("", "txt")
         if folder_words:
             return Told(folder_words, "folder")

@@ -52,12 +52,15 @@ class Report:
         much_cropped: Pictures that lose more than a quarter of their area.
         buckets: Pictures by training size, as "512x512".
         caption_sources: Pictures by where the caption comes from.
+        no_caption: Pictures without any caption: a run refuses to start.
+        bad_captions: Caption files that cannot be used; the same.
         empty_captions: Pictures whose caption is empty.
         long_captions: Pictures whose caption the text encoder will cut off.
         duplicates: Groups of files with the same bytes.
         contradictions: Those of them whose captions differ.
         near_duplicates: Groups of pictures that look the same, exact duplicates aside.
-        without_trigger: Pictures whose caption lacks the trigger word.
+        trigger: The trigger word that captions were compared with; "" for none.
+        without_trigger: Pictures whose caption lacks it.
         glued: Words that hold the trigger word and more, by number of captions.
         misspelt: Words one or two letters off the trigger word, by number of captions.
         constant_words: Phrases of nearly every caption, which the trigger word will take
@@ -72,15 +75,23 @@ class Report:
     much_cropped: Group
     buckets: dict[str, int]
     caption_sources: dict[str, int]
+    no_caption: Group
+    bad_captions: int
     empty_captions: Group
     long_captions: Group
     duplicates: tuple[Group, ...]
     contradictions: tuple[Group, ...]
     near_duplicates: tuple[Group, ...]
+    trigger: str
     without_trigger: Group
     glued: dict[str, int]
     misspelt: dict[str, int]
     constant_words: dict[str, float]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a run would start: each picture has a caption that can be read."""
+        return not self.no_caption and not self.bad_captions
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -108,7 +119,7 @@ def check(
     Raises:
         DatasetError: The folder cannot be scanned, or no picture in it can be decoded.
     """
-    found = scan(config, progress=lambda done, total: progress(done, 2 * total))
+    found = scan(config, progress=lambda done, total: progress(done, 2 * total), lenient=True)
     seen = _decode_all(found.pictures, config, progress)
     pictures = [p for p, s in zip(found.pictures, seen, strict=True) if isinstance(s, bytes)]
     damaged = [s for s in seen if isinstance(s, Problem)]
@@ -130,11 +141,14 @@ def check(
         much_cropped=_names(one.picture for one in framed if one.frame.kept < _LITTLE_KEPT),
         buckets=_buckets(framed),
         caption_sources=dict(Counter(picture.source for picture in pictures)),
-        empty_captions=_names(p for p in pictures if not p.caption),
+        no_caption=_names(p for p in pictures if p.source == "none"),
+        bad_captions=found.bad_captions,
+        empty_captions=_names(p for p in pictures if not p.caption and p.source != "none"),
         long_captions=_names(p for p in pictures if long(p.caption)),
         duplicates=tuple(_names(group) for group in duplicates),
         contradictions=tuple(_names(g) for g in duplicates if len({p.caption for p in g}) > 1),
         near_duplicates=_near_duplicates(pictures, [s for s in seen if isinstance(s, bytes)]),
+        trigger=config.trigger,
         without_trigger=_without_trigger(pictures, config.trigger),
         glued=_glued(pictures, config.trigger),
         misspelt={row["token"]: row["df"] for row in audit["variants"]},
@@ -222,7 +236,7 @@ def _without_trigger(pictures: Iterable[Picture], trigger: str) -> Group:
     if not trigger:
         return ()
     whole = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
-    return _names(p for p in pictures if not whole.search(p.caption))
+    return _names(p for p in pictures if p.source != "none" and not whole.search(p.caption))
 
 
 def _glued(pictures: Iterable[Picture], trigger: str) -> dict[str, int]:

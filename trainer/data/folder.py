@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from trainer.core.errors import DatasetError
 from trainer.data import image
-from trainer.data.caption import METADATA, Captions, Source
+from trainer.data.caption import METADATA, Captions, Source, Told
 
 if TYPE_CHECKING:
     from trainer.job.pictures import DatasetConfig
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Told `(done, total)` as work goes on, a few times a second."""
 
-_FOREIGN_CAPTIONS = frozenset({".caption", ".cap", ".captions"})
-_OTHER_PICTURES = frozenset({".gif", ".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".exr"})
+FOREIGN_CAPTIONS = frozenset({".caption", ".cap", ".captions"})
+OTHER_PICTURES = frozenset({".gif", ".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".exr"})
 _SYSTEM = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+_ABOUT = frozenset({"readme", "license", "licence", "notice"})
+"""Stems of files that tell of a dataset; they are no one's caption."""
 MOST_REPEATS = 1000
 """A folder `2024_holiday` begins with a year, not with a count."""
 _KOHYA = re.compile(r"(\d+)_(.+)")
@@ -72,10 +74,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a folder holds, pictures ordered by name."""
+    """What a folder holds, pictures ordered by name.
+
+    Attributes:
+        pictures: What can be read.
+        problems: What is not used, or not in the way one may think.
+        bad_captions: How many of these are caption files on which a run would fail.
+    """
 
     pictures: list[Picture]
     problems: list[Problem]
+    bad_captions: int = 0
 
 
 @dataclass(slots=True)
@@ -108,27 +117,41 @@ def paced(progress: Progress, *, seconds: float = 0.3) -> Progress:
     return tell
 
 
-def scan(config: DatasetConfig, *, progress: Progress = lambda done, total: None) -> Scan:
+def scan(
+    config: DatasetConfig,
+    *,
+    progress: Progress = lambda done, total: None,
+    lenient: bool = False,
+) -> Scan:
     """Find the folder's pictures and their captions.
 
+    Args:
+        config: The dataset.
+        progress: Told how many of the pictures are dealt with.
+        lenient: Keep pictures without a caption (their source is "none") and list damaged
+            caption files among the problems, to report on a folder that cannot be trained on.
+
     Raises:
-        DatasetError: There is no folder, no readable picture in it, a picture without a
-            caption, or a caption file that is damaged or belongs to several pictures.
+        DatasetError: There is no folder, no readable picture in it, a damaged metadata file;
+            unless lenient, a picture without a caption, or a caption file that is damaged or
+            belongs to several pictures.
     """
     tell = paced(progress)
     files = _walk(config.folder)
     captions = Captions(config, files)
     pictures: list[Picture] = []
     for done, name in enumerate(files.pictures, start=1):
-        picture = _look(name, config, captions, files.problems)
+        picture = _look(name, config, captions, files.problems, lenient=lenient)
         if picture is not None:
             pictures.append(picture)
         tell(done, len(files.pictures))
-    captions.require_all()
+    bad = [Problem(Path(fault.where), fault.problem, fault.hint) for fault in captions.faults]
+    if not lenient:
+        captions.require_all()
     if not pictures:
         raise _nothing_readable(files)
     _note_unused(files, captions.used)
-    return Scan(pictures, files.problems)
+    return Scan(pictures, [*bad, *files.problems], len(bad))
 
 
 def _walk(folder: Path) -> Files:
@@ -178,7 +201,8 @@ def _oddity(folder: Path) -> Problem | None:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in _SYSTEM
+    about = name.partition(".")[0].lower() in _ABOUT and Path(name).suffix in ("", ".md")
+    return name.startswith(".") or name in _SYSTEM or about
 
 
 def _sort_in(path: Path, name: str, files: Files) -> None:
@@ -189,11 +213,11 @@ def _sort_in(path: Path, name: str, files: Files) -> None:
         files.pictures.append(name)
     elif suffix == ".txt":
         files.texts.add(name)
-    elif suffix in _FOREIGN_CAPTIONS:
+    elif suffix in FOREIGN_CAPTIONS:
         files.foreign.add(name)
     elif path.name in METADATA:
         files.metadata.append(name)
-    elif suffix in _OTHER_PICTURES:
+    elif suffix in OTHER_PICTURES:
         hint = f"save it as one of {', '.join(image.FORMATS)}"
         files.problems.append(Problem(path, f"{suffix} pictures are not read", hint))
     else:
@@ -212,7 +236,12 @@ def _fault_of_name(path: Path, name: str) -> Problem | None:
 
 
 def _look(
-    name: str, config: DatasetConfig, captions: Captions, problems: list[Problem]
+    name: str,
+    config: DatasetConfig,
+    captions: Captions,
+    problems: list[Problem],
+    *,
+    lenient: bool,
 ) -> Picture | None:
     """Header, hash and caption of one picture; a damaged one is noted."""
     path = config.folder / name
@@ -230,7 +259,7 @@ def _look(
         problems.append(Problem(path, f"it cannot be read ({error.strerror})"))
         return None
     repeats, words = _kohya_folder(name)
-    told = captions.of(name, words)
+    told = captions.of(name, words) or (Told("", "none") if lenient else None)
     if told is None:
         return None
     repeats = repeats or config.repeats

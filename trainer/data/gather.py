@@ -76,8 +76,8 @@ def gather(
     """
     rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
     framed = _framed(found, rules, str(job.dataset.folder), emit)
-    training, held_out = _hold_out(job, framed, rules, emit)
-    classes = _classes(job, rules, class_pictures, emit) if job.prior.enabled else []
+    training, held_out = hold_out(job, framed, rules, emit)
+    classes = _classes(job, model.size_step, class_pictures, emit) if job.prior.enabled else []
     everything = [*training, *classes]
     cache = job.cache_folder
     latents = cache_latents(
@@ -104,7 +104,8 @@ def gather(
         captions=tuple(dict.fromkeys(f.picture.caption for f in training)),
         identity={
             "pictures": _hash_pictures([*everything, *held_out]),
-            "base model": hash_text(model.image_key, model.text_key, model.base_hash),
+            "base model": _hash_base(model),
+            "number format (compute.precision)": model.plan.precision,
             "job": _hash_job(job),
         },
     )
@@ -136,13 +137,19 @@ def _tell_damage(cache: Cache, emit: Emit) -> None:
         emit(Warned(warning))
 
 
-def _hold_out(
+def hold_out(
     job: JobConfig, framed: list[Framed], rules: Framing, emit: Emit
 ) -> tuple[list[Framed], list[Framed]]:
+    """The pictures to train on, and those kept back to validate with.
+
+    Raises:
+        DatasetError: Nothing is left to train on.
+    """
     held = job.validation
     if held.folder is not None:
         others = scan(job.dataset.model_copy(update={"folder": held.folder}))
-        return framed, _framed(others, rules, str(held.folder), emit)
+        held_out = _framed(others, rules, str(held.folder), emit)
+        return _without(framed, held_out, emit), held_out
     if not held.share:
         return framed, []
     digests = sorted({f.picture.digest for f in framed})
@@ -161,8 +168,25 @@ def _hold_out(
     )
 
 
+def _without(framed: list[Framed], held_out: list[Framed], emit: Emit) -> list[Framed]:
+    """The pictures that are not held out too: the loss on those would measure memory."""
+    digests = {f.picture.digest for f in held_out}
+    twice = [f.picture.name for f in framed if f.picture.digest in digests]
+    if not twice:
+        return framed
+    if len(twice) == len(framed):
+        raise DatasetError(
+            f"all {len(framed)} pictures are held out too, which leaves none to train on",
+            where="validation.folder",
+            hint="a folder of other pictures",
+        )
+    names = ", ".join(twice[:_NAMED]) + (", ..." if len(twice) > _NAMED else "")
+    emit(Warned(f"{len(twice)} pictures are held out too, so they do not train: {names}"))
+    return [f for f in framed if f.picture.digest not in digests]
+
+
 def _classes(
-    job: JobConfig, rules: Framing, class_pictures: MakeClassPictures, emit: Emit
+    job: JobConfig, size_step: int, class_pictures: MakeClassPictures, emit: Emit
 ) -> list[Framed]:
     folder = job.prior.folder or class_pictures(_progress(emit, "class pictures"))
     config = job.dataset.model_copy(
@@ -176,6 +200,7 @@ def _classes(
     found = scan(config)
     if job.prior.folder is None:
         found.pictures[job.prior.count :] = []
+    rules = framing(config, resolution=job.model.resolution, size_step=size_step)
     return _framed(found, rules, str(folder), emit)
 
 
@@ -198,6 +223,13 @@ def _hash_pictures(framed: Sequence[Framed]) -> str:
     )
 
 
+def _hash_base(model: LoadedModel) -> str:
+    """The weights alone: the keys name the number format too, which the identity has apart."""
+    number_format = f":{model.plan.precision}"
+    keys = (model.image_key, model.text_key, model.base_hash)
+    return hash_text(*(key.removesuffix(number_format) for key in keys))
+
+
 def _hash_job(job: JobConfig) -> str:
     """What of the job decides the weights; what is rendered, saved or where does not."""
     told = job.model_dump(
@@ -213,7 +245,7 @@ def _hash_job(job: JobConfig) -> str:
             "validation": {"folder", "every"},
             "prior": {"folder"},
             "model": {"base"},
-            "compute": {"device", "processes", "gradient_checkpointing"},
+            "compute": {"device", "precision", "processes", "gradient_checkpointing"},
         },
     )
     return hash_text(json.dumps(told, sort_keys=True))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 
 
@@ -95,19 +95,27 @@ def newest(folder: Path) -> Path | None:
     return next((path for path in reversed(_kept(folder)) if _verifies(path)), None)
 
 
+def step_of(path: Path) -> int:
+    """The steps that were taken when this checkpoint was written."""
+    return int(path.name.removeprefix("step-"))
+
+
 def load(path: Path, identity: dict[str, str]) -> State:
     """Read a checkpoint.
 
     Raises:
-        RunError: It was written by a newer Sweetspot, or for other pictures, another model or
+        RunError: It was written by another Sweetspot, or for other pictures, another model or
             another job than `identity` says.
     """
     from safetensors.torch import load as from_bytes
 
     facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    if facts["format"] > FORMAT:
+    if facts["format"] != FORMAT:
+        newer = facts["format"] > FORMAT
         raise RunError(
-            "this checkpoint was written by a newer Sweetspot", where=str(path), hint="update"
+            f"this checkpoint was written by {'a newer' if newer else 'an older'} Sweetspot",
+            where=str(path),
+            hint="update" if newer else "start a new run",
         )
     changed = [what for what, value in identity.items() if facts["identity"].get(what) != value]
     if changed:
@@ -146,7 +154,7 @@ def restore_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 def _kept(folder: Path) -> list[Path]:
     found = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d+", p.name)]
-    return sorted(found, key=lambda p: int(p.name[5:]))
+    return sorted(found, key=step_of)
 
 
 def _verifies(path: Path) -> bool:

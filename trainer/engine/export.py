@@ -73,9 +73,13 @@ class Exporter:
         self._modelspec, self._base_hash = model.modelspec, model.base_hash
         self._started = time.time()
 
-    def path(self, moment: Moment) -> Path:
-        """Where the file of this moment is, or will be."""
-        return self._folder / f"{self._job.name}-{moment.label}.safetensors"
+    def paths(self, moment: Moment) -> dict[Path, Layout]:
+        """Where the files of this moment are, or will be, and their layouts; kohya's first."""
+        path = self._folder / f"{self._job.name}-{moment.label}.safetensors"
+        paths: dict[Path, Layout] = {path: "kohya"}
+        if self._job.save.diffusers:
+            paths[path.with_name(f"{path.stem}-diffusers.safetensors")] = "diffusers"
+        return paths
 
     def write(self, state: dict[str, Tensor], moment: Moment) -> list[Path]:
         """Write the file, and a second one in the Diffusers layout when the job asks for it.
@@ -88,21 +92,17 @@ class Exporter:
             AdapterError: A value does not fit the precision of the files.
             ResourceError: The disk is full, or cannot be written.
         """
-        path = self.path(moment)
-        targets: list[tuple[Path, Layout]] = [(path, "kohya")]
-        if self._job.save.diffusers:
-            targets.append((path.with_name(f"{path.stem}-diffusers.safetensors"), "diffusers"))
-        about = self._about(moment)
-        for target, layout in targets:
+        paths, about = self.paths(moment), self._about(moment)
+        for path, layout in paths.items():
             files.export(
-                target,
+                path,
                 Weights(state, self._alphas),
                 about,
                 self._job.model.naming,
                 layout=layout,
                 precision=self._job.save.precision,
             )
-        return [target for target, _ in targets]
+        return list(paths)
 
     def _about(self, moment: Moment) -> About:
         job = self._job

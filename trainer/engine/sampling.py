@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from trainer.core.errors import AdapterError
+from trainer.core.errors import AdapterError, ModelError
 from trainer.weights.files import read
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe
             output_type="np",
         ).images
     if not np.isfinite(pictures).all():
-        raise RuntimeError("the picture holds NaN; compute.precision = 'fp32' may mend it")
+        raise ModelError(
+            "the picture holds NaN", hint="32 bits may mend it: compute.precision = 'fp32'"
+        )
     return pictures
 
 

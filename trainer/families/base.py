@@ -8,7 +8,7 @@ cache and the renderer know only what stands here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -57,6 +57,7 @@ class Outline:
         kept: Bytes that the forward pass keeps for the backward pass, one picture, in 16 bits.
         native_side: Side of the square pictures that the model was made for, px.
         size_step: Picture sides must be multiples of this, px.
+        text_adapted: As `adapted`, of the text encoders, when they are trained as well.
     """
 
     weights: dict[str, int]
@@ -65,6 +66,7 @@ class Outline:
     kept: int
     native_side: int
     size_step: int
+    text_adapted: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class ModelConfig(Config, ABC):
@@ -104,6 +106,7 @@ class LoadedModel(ABC):
         plan: Where it is, in what format.
         image_key: Names the weights and settings of `encode_images`; part of cache keys.
         text_key: The same for `encode_captions`.
+        render_key: Names what `pipeline` renders by: the scheduler, and what the denoiser answers.
         base_hash: Names the denoiser's weights.
         native_side: Side of the square pictures it was made for, px.
         size_step: Picture sides must be multiples of this, px.
@@ -121,6 +124,7 @@ class LoadedModel(ABC):
     plan: Plan
     image_key: str
     text_key: str
+    render_key: str
     base_hash: str
     native_side: int
     size_step: int

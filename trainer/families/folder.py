@@ -37,15 +37,8 @@ _FROM_HUB = (
     "vae/diffusion_pytorch_model.safetensors",
     "text_encoder/model.safetensors",
 )
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    ImportError,
-    AttributeError,
-    SafetensorError,
-)
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, LookupError)
+_UNREADABLE += (ImportError, AttributeError, SafetensorError)
 """What libraries raise for model files that are missing, cut short or of another kind."""
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo" / "sd"
@@ -121,7 +114,7 @@ class ModelFolder:
         """One network of the model, frozen, in the plan's format, on its device.
 
         Raises:
-            ModelError: A file is missing or damaged.
+            ModelError: A file or a tensor is missing, or damaged.
         """
         import torch
 
@@ -143,35 +136,41 @@ class ModelFolder:
         import transformers
 
         def build(cls: Any) -> Any:
-            if issubclass(cls, transformers.PreTrainedModel):
-                config = cls.config_class.from_pretrained(self.path / name, local_files_only=True)
-            else:
-                config = cls.load_config(self.path / name, local_files_only=True)
+            worded = issubclass(cls, transformers.PreTrainedModel)
+            read = cls.config_class.from_pretrained if worded else cls.load_config
+            config = read(self.path / name, local_files_only=True)
             with torch.device("meta"):
-                network = (
-                    cls(config)
-                    if issubclass(cls, transformers.PreTrainedModel)
-                    else cls.from_config(config)
-                )
+                network = cls(config) if worded else cls.from_config(config)
             return network.to(torch.bfloat16).requires_grad_(requires_grad=False)
 
         return self._read(name, build)
 
-    def tokenizer(self, name: str) -> Any:
-        """A tokenizer of the model."""
-        return self._read(
-            name, lambda cls: cls.from_pretrained(self.path / name, local_files_only=True)
-        )
+    def tokenizer(self, name: str, *, tokens: int, length: int) -> Any:
+        """A tokenizer of the model, for a text encoder of so many tokens and places.
+
+        Raises:
+            ModelError: Its vocabulary is missing, or not that of the text encoder.
+        """
+        tokenizer = self._read(name, lambda cls: _load_tokenizer(cls, self.path / name))
+        numbers = tokenizer.get_vocab().values()
+        if max(numbers) >= tokens or 2 * len(numbers) < tokens:
+            raise ModelError(
+                f"its {len(numbers)} tokens, numbered up to {max(numbers)}, do not fit the "
+                f"text encoder, which knows {tokens}",
+                where=str(self.path / name),
+                hint="the tokenizer that the model was published with",
+            )
+        tokenizer.model_max_length = min(tokenizer.model_max_length, length)
+        return tokenizer
 
     def scheduler(self) -> Any:
         """The scheduler that the model was published with."""
         return self._read("scheduler", lambda cls: cls.from_pretrained(self.path / "scheduler"))
 
     def fingerprint(self, name: str) -> str:
-        """A hash of the part's weights and settings, for cache keys and metadata."""
-        files = sorted(
-            f for f in (self.path / name).iterdir() if f.suffix in (".safetensors", ".json")
-        )
+        """A hash of the part's weights, words and settings, for cache keys and metadata."""
+        kinds = (".safetensors", ".json", ".txt")
+        files = sorted(f for f in (self.path / name).iterdir() if f.suffix in kinds)
         return hash_text(*(f"{f.name}={hash_file(f)}" for f in files))
 
     def _read(self, name: str, load: Callable[[Any], Any]) -> Any:
@@ -197,12 +196,22 @@ def _load(cls: Any, path: Path, name: str, dtype: Any) -> Any:
         network = _load_piecewise(cls, path / name, dtype)
         if network is not None:
             return network
-    return cls.from_pretrained(
+    network, told = cls.from_pretrained(
         path / name,
         torch_dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
+        output_loading_info=True,
     )
+    absent = sorted(told["missing_keys"])
+    if absent:
+        files = list((path / name).glob("*.safetensors"))
+        raise ModelError(
+            f"{len(absent)} tensors are missing, the first is {absent[0]!r}",
+            where=str(files[0] if len(files) == 1 else path / name),
+            hint="download the model again",
+        )
+    return network
 
 
 def _load_piecewise(cls: Any, path: Path, dtype: Any) -> Any | None:
@@ -230,6 +239,18 @@ def _load_piecewise(cls: Any, path: Path, dtype: Any) -> Any | None:
     network.load_state_dict(state, assign=True)
     whole = all(not t.is_meta for t in (*network.parameters(), *network.buffers()))
     return network if whole else None
+
+
+def _load_tokenizer(cls: Any, path: Path) -> Any:
+    """Without a vocabulary the library makes one of two tokens, and all captions are equal."""
+    absent = [name for name in ("vocab.json", "merges.txt") if not (path / name).is_file()]
+    if absent and not (path / "tokenizer.json").is_file():
+        raise ModelError(
+            f"the tokenizer has no {' and no '.join(absent)}, and no tokenizer.json",
+            where=str(path),
+            hint="download the model again, with all files of the tokenizer",
+        )
+    return cls.from_pretrained(path, local_files_only=True)
 
 
 def _in_plain_words(error: Exception, where: Path) -> ModelError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from trainer.core.errors import ConfigError
 from trainer.families.base import Outline
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def measure(
             seen[_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
-    adapted = _adapted(denoiser, pattern)
+    targets = adapted(denoiser, pattern)
     handles = [
-        denoiser.get_submodule(path).register_forward_hook(_starts_gradient) for path in adapted
+        denoiser.get_submodule(path).register_forward_hook(_starts_gradient) for path in targets
     ]
     counter, attention = FlopCounterMode(display=False), _Attention()
     with (
@@ -60,7 +61,7 @@ def measure(
         handle.remove()
     weights = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     flops = counter.get_total_flops() + attention.flops
-    return Outline(weights, adapted, flops, sum(seen.values()), *sides)
+    return Outline(weights, targets, flops, sum(seen.values()), *sides)
 
 
 def _storage(tensor: Tensor) -> int:
@@ -99,12 +100,21 @@ def _starts_gradient(module: Any, inputs: Any, output: Tensor) -> Tensor:
     return output + torch.zeros((), device="meta", dtype=output.dtype, requires_grad=True)
 
 
-def _adapted(denoiser: nn.Module, pattern: str) -> dict[str, tuple[int, int]]:
+def adapted(network: nn.Module, pattern: str) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of each linear or convolution layer whose whole path matches."""
     from torch import nn
 
+    try:
+        targets = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"{pattern!r} is not a regular expression ({error})",
+            where="adapter.targets",
+            hint="attention, attention+ff, linear, linear+conv, or a pattern such as .*to_[qkv]",
+        ) from None
     found: dict[str, tuple[int, int]] = {}
-    for path, module in denoiser.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d) and re.fullmatch(pattern, path):
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and targets.fullmatch(path):
             weight = module.weight
             found[path] = (weight[0].numel(), weight.shape[0])
     return found

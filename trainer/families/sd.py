@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from trainer.core.errors import ModelError
+from trainer.core.files import hash_text
 from trainer.core.schema import Config, Knob
 from trainer.families.base import (
     BaseRef,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from trainer.core.batch import Batch
     from trainer.core.device import Plan
+    from trainer.diffusion.noise import Prediction
 
 
 _UNET = """
@@ -89,12 +93,14 @@ class SdConfig(ModelConfig):
     def outline(self, targets: str) -> Outline:
         import torch
 
-        from trainer.families.measure import measure
+        from trainer.families.measure import adapted, measure
 
         folder = ModelFolder.find(self.base, pipeline="StableDiffusionPipeline")
         unet = folder.empty("unet")
         words = folder.empty("text_encoder")
         vae = folder.empty("vae")
+        _tokenizer(folder, words.config)
+        _scheduler(folder, self.noise.prediction)
         native, step = _sides(unet.config, vae.config)
         side = self.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
         with torch.device("meta"):
@@ -106,13 +112,14 @@ class SdConfig(ModelConfig):
                 unet.config.cross_attention_dim,
                 dtype=torch.bfloat16,
             )
-        return measure(
+        outline = measure(
             {"unet": unet, "text_encoder": words, "vae": vae},
             denoiser=unet,
             call=lambda: unet(latents, times, encoder_hidden_states=context).sample,
             pattern=Sd.targets.get(targets, targets),
             sides=(native, step),
         )
+        return replace(outline, text_adapted=adapted(words, Sd.text_targets))
 
     def load(self, plan: Plan) -> Sd:
         return Sd(self, plan)
@@ -136,16 +143,20 @@ class Sd(LoadedModel):
         self._folder = folder
         self._noise = config.noise
         self.plan = plan
-        self.tokenizer: Any = folder.tokenizer("tokenizer")
-        self.scheduler: Any = folder.scheduler()
+        self.scheduler: Any = _scheduler(folder, config.noise.prediction)
+        encoder = folder.part("text_encoder", plan)
+        self.text_encoders = {"text_encoder": cast("nn.Module", encoder)}
+        self.tokenizer: Any = _tokenizer(folder, encoder.config)
         self.denoiser = cast("nn.Module", folder.part("unet", plan))
-        self.text_encoders = {"text_encoder": cast("nn.Module", folder.part("text_encoder", plan))}
         self.vae: Any = folder.part("vae", plan)
         self._unet_config: Any = cast("Any", self.denoiser).config
         self._signals = self.scheduler.alphas_cumprod.to(plan.device)
-        self.prediction = self._settle_prediction()
+        self.prediction = cast("Prediction", self.scheduler.config.prediction_type)
         self.image_key = folder.fingerprint("vae") + f":{plan.precision}"
-        self.text_key = folder.fingerprint("text_encoder") + f":{plan.precision}"
+        words = (folder.fingerprint("text_encoder"), folder.fingerprint("tokenizer"))
+        self.text_key = hash_text(*words) + f":{plan.precision}"
+        made = f"{type(self.scheduler).__name__}:{self.prediction}"
+        self.render_key = f"{folder.fingerprint('scheduler')}:{made}"
         self.native_side, self.size_step = _sides(self._unet_config, self.vae.config)
         self.base_hash = folder.fingerprint("unet")
 
@@ -164,11 +175,6 @@ class Sd(LoadedModel):
             "modelspec.implementation": "diffusers",
             "modelspec.prediction_type": "v" if velocity else "epsilon",
         }
-
-    def _settle_prediction(self) -> Literal["epsilon", "v_prediction"]:
-        told = self.scheduler.config.prediction_type
-        asked = self._noise.prediction
-        return cast("Literal['epsilon', 'v_prediction']", told if asked == "auto" else asked)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         import torch
@@ -252,6 +258,31 @@ class Sd(LoadedModel):
             self.text_encoders = {}
         elif part == "images":
             self.vae.encoder = None
+
+
+def _tokenizer(folder: ModelFolder, encoder: Any) -> Any:
+    """The tokenizer, checked against the text encoder's configuration."""
+    return folder.tokenizer(
+        "tokenizer", tokens=encoder.vocab_size, length=encoder.max_position_embeddings
+    )
+
+
+def _scheduler(folder: ModelFolder, asked: str) -> Any:
+    """The published scheduler, told what the denoiser answers where that was `asked` for.
+
+    Raises:
+        ModelError: It is made for an answer that is neither noise nor velocity.
+    """
+    published = folder.scheduler()
+    told = published.config.get("prediction_type")
+    if told not in ("epsilon", "v_prediction"):
+        raise ModelError(
+            f"its prediction_type is {told!r}, and this family trains epsilon and v_prediction",
+            where=str(folder.path / "scheduler" / "scheduler_config.json"),
+            hint="a model whose denoiser answers the noise or the velocity",
+        )
+    prediction = told if asked == "auto" else asked
+    return type(published).from_config(published.config, prediction_type=prediction)
 
 
 def _sides(unet: Any, vae: Any) -> tuple[int, int]:

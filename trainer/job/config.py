@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainer.adapters.base import AdapterConfig, adapters
-from trainer.core.schema import Config, Knob
+from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.families.base import ModelConfig, families
 from trainer.job.pictures import DatasetConfig, PriorConfig, ValidationConfig
 from trainer.job.sections import (
@@ -33,10 +33,10 @@ class JobConfig(Config):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "lora"
     """Names the run folder and the LoRA files: letters, digits, dots, dashes, underscores."""
 
-    runs: Annotated[Path, Knob(label="Runs folder", private=True)] = Path("runs")
+    runs: Annotated[Folder, Knob(label="Runs folder", private=True)] = Path("runs")
     """Where run folders are made."""
 
-    cache: Annotated[Path | None, Knob(label="Cache folder", advanced=True, private=True)] = None
+    cache: Annotated[MaybeFolder, Knob(label="Cache folder", advanced=True, private=True)] = None
     """Where encoded pictures and captions are kept and shared between runs; empty means
     `cache` inside the runs folder."""
 

@@ -117,6 +117,7 @@ def _read_toml(path: Path) -> Tree:
 
 
 def _overlay(overrides: Iterable[str]) -> Tree:
+    texts = {spec.path for spec in describe(JobConfig) if spec.kind in ("text", "path")}
     values: Tree = {}
     for override in overrides:
         dotted, equals, raw = override.partition("=")
@@ -128,7 +129,15 @@ def _overlay(overrides: Iterable[str]) -> Tree:
         table = values
         for section in sections:
             table = table.setdefault(section, {})
-        table[field] = _literal(raw.strip())
+            if not isinstance(table, dict):
+                raise ConfigError(
+                    f"it is given the value {table!r}, and settings of its own ({dotted.strip()})",
+                    where=section,
+                    hint=f"--set {section}.kind={table}",
+                )
+        literal = _literal(raw.strip())
+        is_text = dotted.strip() in texts and not isinstance(literal, str)
+        table[field] = raw.strip() if is_text else literal
     return values
 
 
@@ -148,7 +157,7 @@ def _anchor_paths(values: Tree, folder: Path) -> None:
         for section in sections:
             table = table.get(section, {}) if isinstance(table, dict) else {}
         value = table.get(name) if isinstance(table, dict) else None
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value.strip():
             continue
         is_model = spec.path == "model.base" and value != "demo" and (folder / value).exists()
         if spec.kind == "path" or is_model:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from trainer.core.schema import Config, Knob
+from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -15,7 +14,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class DatasetConfig(Config):
     """The pictures to learn from."""
 
-    folder: Annotated[Path, Knob(private=True)]
+    folder: Annotated[Folder, Knob(private=True)]
     """Folder of pictures. Captions lie beside them as .txt files of the same name, in a
     metadata.jsonl or metadata.csv, or in folder names like `10_sks dog`."""
 
@@ -116,7 +115,7 @@ class PriorConfig(Config):
     """Train on pictures of the class beside your own, so that `a dog` does not become your dog
     (DreamBooth, arXiv:2208.12242)."""
 
-    folder: Annotated[Path | None, Knob(private=True)] = None
+    folder: Annotated[MaybeFolder, Knob(private=True)] = None
     """Folder of class pictures. Empty: the base model renders them before training."""
 
     prompt: Annotated[str, Knob(why="The class word alone.")] = ""
@@ -145,7 +144,7 @@ class ValidationConfig(Config):
     share: Annotated[Share, Knob(why="Off: small sets need every picture.")] = 0.0
     """Share of the pictures to hold back; at least one when above 0."""
 
-    folder: Annotated[Path | None, Knob(advanced=True, private=True)] = None
+    folder: Annotated[MaybeFolder, Knob(advanced=True, private=True)] = None
     """Folder of held-out pictures, instead of a share of the dataset."""
 
     every: Annotated[

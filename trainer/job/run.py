@@ -36,6 +36,10 @@ from trainer.job.file import load_job, render_job
 
 Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
 
+_FREE = ("compute.device", "compute.processes", "compute.gradient_checkpointing")
+_FREE_SECTIONS = ("samples.", "save.")
+"""What a resumed run may change: nothing that its checkpoints are checked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -93,20 +97,22 @@ class Run:
         return load_job(self.job_path)
 
     def change(self, overrides: Sequence[str]) -> None:
-        """Take changes into the job that do not change what comes out: how it is computed.
+        """Take changes into the job that do not change the weights that come out.
 
         Raises:
-            ConfigError: Anything else is to be changed.
+            ConfigError: Anything else is to be changed; the job is as it was.
         """
-        free = ("compute.", "samples.", "save.")
-        other = [change for change in overrides if not change.startswith(free)]
-        if other:
+        job = load_job(self.job_path, overrides)
+        names = [change.partition("=")[0].strip() for change in overrides]
+        kept = [name for name in names if not name.startswith(_FREE_SECTIONS) and name not in _FREE]
+        if kept:
             raise ConfigError(
-                f"a run that is resumed keeps its settings, but for those of compute, samples and "
-                f"save; got {other[0]!r}",
-                hint="start a new run",
+                "a run that is resumed keeps this setting; free are "
+                f"{', '.join(_FREE)} and all of samples and save",
+                where=kept[0],
+                hint="leave it out, or start a new run",
             )
-        write_atomically(self.job_path, render_job(load_job(self.job_path, overrides)))
+        write_atomically(self.job_path, render_job(job))
 
     @property
     def events_path(self) -> Path:

@@ -26,12 +26,15 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/demo"))
     parser.add_argument("--variants", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scaled", type=Path, help="a VAE already scaled, e.g. ../sd/vae")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_grad_enabled(False)
-    vae = AutoencoderKL.from_pretrained(args.work / "vae").to(memory_format=torch.channels_last)
-    probe, _, _ = encode(vae, args.work, variants=3, seed=args.seed)
-    fold(vae, probe.mean(dim=(0, 2, 3)), probe.std(dim=(0, 2, 3)))
+    vae = AutoencoderKL.from_pretrained(args.scaled or args.work / "vae")
+    vae.float().to(memory_format=torch.channels_last)
+    if not args.scaled:
+        probe, _, _ = encode(vae, args.work, variants=3, seed=args.seed)
+        fold(vae, probe.mean(dim=(0, 2, 3)), probe.std(dim=(0, 2, 3)))
     vae.save_pretrained(args.work / "vae_folded")
     latents, labels, shades = encode(vae, args.work, args.variants, seed=args.seed)
     logger.info(

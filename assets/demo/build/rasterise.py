@@ -26,16 +26,17 @@ PACKS = {"noto": "noto", "flat": "fluent-emoji-flat", "twemoji": "twemoji"}
 def main() -> None:
     """Write `pictures/{noto,flat,twemoji,3d}.npz` and `pictures/split.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packages", type=Path, default=Path("build/demo/npm"))
     parser.add_argument("--work", type=Path, default=Path("build/demo"))
+    parser.add_argument("--packages", type=Path, help="the npm packages; WORK/npm unless said")
     args = parser.parse_args()
+    packages = args.packages or args.work / "npm"
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     out = args.work / "pictures"
     out.mkdir(parents=True, exist_ok=True)
-    packs = {style: read_pack(args.packages, name) for style, name in PACKS.items()}
+    packs = {style: read_pack(packages, name) for style, name in PACKS.items()}
     points = code_points(packs["noto"])
     slugs = [slug for slug in chosen(packs["noto"]) if slug in packs["flat"]["icons"]]
-    three = find_3d(args.packages, points)
+    three = find_3d(packages, points)
     shared = [slug for slug in slugs if slug in three]
     split = {"held_out": held_out(shared), "subject": SUBJECT, "shared": shared}
     (out / "split.json").write_text(json.dumps(split, indent=1))
@@ -48,7 +49,7 @@ def main() -> None:
 
 def read_pack(folder: Path, name: str) -> dict[str, Any]:
     """An iconify package's icons, metadata and characters in one dict."""
-    root = next(folder.glob(f"*{name}*"))
+    root = next(folder.glob(f"*{name}*/"))
     pack: dict[str, Any] = json.loads((root / "icons.json").read_text())
     pack["categories"] = json.loads((root / "metadata.json").read_text())["categories"]
     pack["chars"] = json.loads((root / "chars.json").read_text())
@@ -72,7 +73,7 @@ def bare(points: str) -> str:
 
 def find_3d(folder: Path, points: dict[str, str]) -> dict[str, Path]:
     """Slug to its Fluent 3D picture, joined by code point."""
-    root = next(folder.glob("*fluent-emoji-3d*")) / "assets"
+    root = next(folder.glob("*fluent-emoji-3d*/")) / "assets"
     files = {bare(path.stem): path for path in root.glob("*.webp")}
     return {slug: files[p] for slug, p in points.items() if p in files}
 

@@ -60,3 +60,12 @@ def test_half_a_checkpoint_is_swept_and_never_taken(tmp_path):
     (tmp_path / "step-000008").mkdir()
     assert checkpoint.newest(tmp_path) == tmp_path / "step-000001"
     assert not (tmp_path / "step-000009.tmp-1234").exists()
+
+
+@pytest.mark.parametrize(("written", "said"), [(1, "an older"), (99, "a newer")])
+def test_a_checkpoint_of_another_format_is_named_as_such(tmp_path, monkeypatch, written, said):
+    monkeypatch.setattr(checkpoint, "FORMAT", written)
+    path = checkpoint.save(tmp_path, state(1))
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=f"written by {said} Sweetspot"):
+        checkpoint.load(path, {})

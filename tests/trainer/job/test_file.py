@@ -31,6 +31,15 @@ LEAST = {"dataset": {"folder": "pictures"}}
         (["dataset.template='{subject}'"], r"may hold \{trigger\} and \{class\} and nothing else"),
         (["min_snr_gamma=5"], r"min_snr_gamma: there is no such setting.*model\.noise\.min_snr"),
         (["adapter.rank"], r"the override 'adapter\.rank' has no '='"),
+        (["adapter.rank=true"], r"adapter\.rank: needs a number, not true or false; got True"),
+        (["schedule.epochs=true"], r"schedule\.epochs: needs a number"),
+        (["optimizer.learning_rate=true"], r"optimizer\.learning_rate: needs a number"),
+        (["dataset.folder="], r"dataset\.folder: needs a folder .*got ''"),
+        (["runs="], r"runs: needs a folder .*got ''"),
+        (
+            ["optimizer=adamw", "optimizer.learning_rate=1e-3"],
+            r"optimizer: .*'adamw', and settings of its own.*--set optimizer\.kind=adamw",
+        ),
     ],
 )
 def test_a_wrong_setting_is_met_with_its_name_its_value_and_the_nearest_right_one(changes, said):
@@ -84,3 +93,37 @@ def test_a_job_written_and_read_again_is_the_same(rate, rank, prompts, flip, see
     }
     job = parse_job(values)
     assert parse_job(tomllib.loads(render_job(job))) == job
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("dataset.trigger=1234", "1234"),
+        ("dataset.trigger=true", "true"),
+        ("dataset.trigger='1234'", "1234"),
+        ("dataset.trigger=1e3", "1e3"),
+    ],
+)
+def test_a_text_that_looks_like_a_number_stays_as_it_was_typed(change, value):
+    assert override_job(LEAST, [change]).dataset.trigger == value
+
+
+def test_a_name_and_a_folder_may_be_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = override_job(LEAST, ["name=2024", "dataset.folder=2024"])
+    assert (job.name, job.dataset.folder) == ("2024", tmp_path / "2024")
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+@pytest.mark.parametrize("setting", ["cache", "prior.folder", "validation.folder"])
+def test_an_empty_folder_is_none_and_not_the_current_one(setting, empty):
+    job = override_job(LEAST, [f"{setting}='{empty}'"])
+    section, _, field = setting.rpartition(".")
+    assert getattr(getattr(job, section) if section else job, field) is None
+
+
+def test_an_empty_folder_in_a_file_is_none_too(tmp_path):
+    text = "cache = ''\n[dataset]\nfolder = 'cats'\n[prior]\nfolder = ''\n"
+    (tmp_path / "job.toml").write_text(text, encoding="utf-8")
+    job = load_job(tmp_path / "job.toml")
+    assert (job.cache, job.prior.folder) == (None, None)

@@ -1,10 +1,11 @@
+import errno
 import threading
 from pathlib import Path
 
 import pytest
 
-from trainer.core.errors import ResourceError, RunError
-from trainer.core.events import Ended, Stepped, write_to
+from trainer.core.errors import ConfigError, ResourceError, RunError
+from trainer.core.events import Ended, Stepped, end_last_line, write_to
 from trainer.job.file import parse_job
 from trainer.job.run import Run, runs_in
 
@@ -110,3 +111,43 @@ def test_a_runs_folder_that_cannot_be_made_is_one_sentence(job, tmp_path):
 def test_runs_are_listed_newest_first(job):
     made = [Run.create(job) for _ in range(3)]
     assert {run.name for run in runs_in(job.runs)} == {run.name for run in made}
+
+
+@pytest.mark.parametrize(
+    "change", ["compute.precision=bf16", "compute.packed=true", "adapter.rank=2", "name=cat"]
+)
+def test_a_resumed_run_keeps_what_decides_its_weights_and_says_which_setting(job, change):
+    run = Run.create(job)
+    before = run.job_path.read_bytes()
+    with pytest.raises(ConfigError, match="a run that is resumed keeps this setting") as caught:
+        run.change(["samples.every=2", change])
+    assert caught.value.where == change.partition("=")[0]
+    assert run.job_path.read_bytes() == before
+
+
+def test_a_resumed_run_may_be_computed_sampled_and_saved_in_another_way(job):
+    run = Run.create(job)
+    run.change(
+        [
+            "compute.device=cpu",
+            "compute.processes=2",
+            "compute.gradient_checkpointing=true",
+            "samples.every=3",
+            "save.every_steps=4",
+        ]
+    )
+    compute = run.job.compute
+    assert (compute.device, compute.processes, compute.gradient_checkpointing) == ("cpu", 2, True)
+    assert (run.job.samples.every, run.job.save.every_steps) == (3, 4)
+
+
+def test_a_disk_that_is_full_for_the_end_of_a_line_is_one_sentence(job, monkeypatch):
+    path = job.runs / "events.jsonl"
+    path.write_text("half")
+
+    def full(path, mode):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ResourceError, match="the disk is full"):
+        end_last_line(path)
