@@ -31,7 +31,7 @@ class Preparing(Event):
     """Work before, between or after the steps.
 
     Attributes:
-        phase: "scan", "load", "cache", "prior", "proof".
+        phase: "scan", "load", "pictures", "captions", "class pictures", "proof".
         done: How many of `total` pictures, captions or files are dealt with.
     """
 

@@ -34,7 +34,7 @@ def main() -> None:
     chars = read_pack(args.packages, "noto")["chars"]
     files = find_3d(args.packages, {slug: bare(points) for points, slug in chars.items()})
     for slug in STYLE:
-        write(args.out / "style", files[slug], "white", f"{phrase(slug)}, 3d style")
+        write(args.out / "style", files[slug], "white", phrase(slug))
     for slug, shade in zip(SUBJECT, SUBJECT_SHADES, strict=True):
         where = "" if shade == "white" else f", on a {shade} background"
         write(args.out / "subject", files[slug], shade, f"a sks cat face{where}")
