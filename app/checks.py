@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from trainer.job.file import load_job, override_job
+from trainer.job.file import as_override, load_job, override_job
 
 if TYPE_CHECKING:
     from trainer.data.bucket import Listed
@@ -43,7 +43,7 @@ def check_folder(job: JobConfig, console: Console) -> Report:
 
 def folder_job(folder: Path, job: Path | None, overrides: Sequence[str]) -> JobConfig:
     """The job file with this folder for its pictures, or the defaults with it."""
-    asked = [*overrides, f"dataset.folder={json.dumps(str(folder.absolute()))}"]
+    asked = [*overrides, as_override("dataset.folder", folder.absolute())]
     return load_job(job, asked) if job else override_job({}, asked)
 
 
@@ -99,13 +99,24 @@ def print_report(report: Report, console: Console) -> None:
             for name in names[:_SHOWN]:
                 _line(console, f"  {name}")
             _rest(console, len(names))
-    if not report.trainable:
-        _line(console, "a run would refuse to start: every picture needs a caption", "red")
-        _line(
-            console,
-            "  try: dataset.trigger and dataset.class_word make one caption for all; or add .txt "
-            "files of the same names",
-            "dim",
+    for fault, cure in _refusals(report):
+        _line(console, f"a run would be refused: {fault}", "red")
+        _line(console, f"  try: {cure}", "dim")
+
+
+def _refusals(report: Report) -> Iterator[tuple[str, str]]:
+    """Why a run would not go through, and what helps."""
+    if not report.pictures:
+        yield "no picture is left to train on", "the cures above"
+    if report.damaged:
+        yield f"{len(report.damaged)} pictures are damaged", "mend or remove those named above"
+    if report.bad_captions:
+        yield f"{report.bad_captions} caption files cannot be used", "mend those named above"
+    if report.no_caption:
+        yield (
+            "every picture needs a caption",
+            "dataset.trigger and dataset.class_word make one caption for all; or add .txt files "
+            "of the same names",
         )
 
 

@@ -85,7 +85,7 @@ def train(
     Ctrl-C finishes the step, saves and ends; --resume goes on from there.
     """
     from app.watch import resumable, watch
-    from trainer.job.file import load_job, override_job
+    from trainer.job.file import as_override, load_job, override_job
     from trainer.job.run import Run
 
     if (job is None) == (resume is None) and not (override and resume is None):
@@ -97,7 +97,7 @@ def train(
         run_again = resumable(resume, runs or Path("runs"), overrides)
         raise typer.Exit(watch(run_again, out, as_json=as_json))
     if runs is not None:
-        overrides.append(f"runs={json.dumps(str(runs))}")
+        overrides.append(as_override("runs", runs))
     asked = load_job(job, overrides) if job else override_job({}, overrides)
     if plan:
         _plan(asked, as_json=as_json)
@@ -169,6 +169,8 @@ def dataset_check(
     asked = folder_job(folder, job, override or [])
     report = check_folder(asked, err)
     rows = list(shown(asked, epoch)) if listing and report.trainable else []
+    if listing and not report.trainable:
+        err.print("the list is left out: a run would be refused, see why above", style="yellow")
     if as_json:
         facts = {**report.as_dict(), "listing": [asdict(row) for row in rows]}
         out.print_json(json.dumps(facts, default=str))
@@ -282,6 +284,7 @@ def _plan(job: JobConfig, *, as_json: bool) -> None:
         packed=job.compute.packed,
         checkpointing=job.compute.gradient_checkpointing,
     )
+    job.require_apart()
     planned = preflight(job, plan, scan(job.dataset))
     facts: dict[str, Any] = {**planned.facts, "warnings": list(planned.warnings)}
     if as_json:

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.core.errors import ResourceError
+from trainer.core.errors import ResourceError, is_out_of_memory
 from trainer.core.events import Sampled
-from trainer.job.file import load_job
+from trainer.job.file import as_override, load_job
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from trainer.job.config import JobConfig
     from trainer.job.run import Run
 
@@ -38,7 +40,7 @@ class Shot:
 def demo_job(*, subject: bool, runs: Path, overrides: Sequence[str]) -> JobConfig:
     """The demo's job: the style of Fluent's 3D emoji, or one character."""
     name = "demo-subject" if subject else "demo-style"
-    return load_job(BUILTIN / f"{name}.toml", [f"runs={json.dumps(str(runs))}", *overrides])
+    return load_job(BUILTIN / f"{name}.toml", [as_override("runs", runs), *overrides])
 
 
 def draw_sheet(run: Run) -> Path:
@@ -68,12 +70,31 @@ def render_shot(shot: Shot, path: Path) -> Path:
     Raises:
         UserError: The model or the LoRA cannot be used, or memory is too small.
     """
-    import torch
     from PIL.PngImagePlugin import PngInfo
 
-    from trainer.core import device
     from trainer.core.files import write_atomically
     from trainer.data.prior import as_png
+
+    try:
+        picture, side = _picture(shot)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "the picture does not fit into memory",
+            hint="a smaller --size, or close other programs",
+        ) from error
+    told = PngInfo()
+    facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None}
+    facts |= {"base": Path(shot.base).name, "size": side}
+    told.add_text("sweetspot", json.dumps(facts))
+    write_atomically(path, as_png(picture, told))
+    return path
+
+
+def _picture(shot: Shot) -> tuple[Image, int]:
+    """The picture, and its side in px."""
+    from trainer.core import device
     from trainer.engine.sampling import Recipe, encode, render, use_lora
     from trainer.families.base import families
 
@@ -85,15 +106,4 @@ def render_shot(shot: Shot, path: Path) -> Path:
     side = max(step, (shot.size or model.native_side) // step * step)
     recipe = Recipe((side, side), shot.steps, shot.guidance, shot.negative)
     words = encode(model, [shot.prompt], shot.negative)
-    try:
-        picture = render(model, words, [shot.seed], recipe)[0]
-    except torch.OutOfMemoryError as error:
-        raise ResourceError(
-            f"a picture of {side} px does not fit into memory", hint="a smaller --size"
-        ) from error
-    told = PngInfo()
-    facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None}
-    facts |= {"base": Path(shot.base).name, "size": side}
-    told.add_text("sweetspot", json.dumps(facts))
-    write_atomically(path, as_png(picture, told))
-    return path
+    return render(model, words, [shot.seed], recipe)[0], side

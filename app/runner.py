@@ -6,6 +6,7 @@ comes later finds it through its folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from trainer.core.events import Told, parse
@@ -45,6 +47,18 @@ def start(run: Run, processes: int) -> subprocess.Popen[bytes]:
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
             | getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker at once, and with a launcher its workers, which would train on."""
+    try:
+        started = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    process.kill()
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def follow(run: Run, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iterator[Told]:

@@ -22,7 +22,8 @@ def watch(run: Run, console: Console, *, as_json: bool) -> int:
     """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
     err = Console(stderr=True)
     known = run.events_path.stat().st_size if run.events_path.exists() else 0
-    run.forget_stop()
+    with run.lock():  # else a stop that another process was asked for would be taken back
+        run.forget_stop()
     asked = _stop_on_signal(run, err)
     process = runner.start(run, run.job.compute.processes)
     asked.process = process
@@ -55,7 +56,7 @@ class _Asked:
         elif self._times == 2:
             self._err.print("once more ends the process without saving", style="yellow")
         elif self.process is not None:
-            self.process.kill()
+            runner.kill(self.process)
 
 
 def _stop_on_signal(run: Run, err: Console) -> _Asked:

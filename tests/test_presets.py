@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from app.demo import BUILTIN, demo_job
+from trainer.core.device import Plan
 from trainer.data.folder import scan
 from trainer.job.file import load_job
+from trainer.weights.attach import resolve
 
 FILES = sorted(BUILTIN.glob("*.toml"))
 
@@ -25,3 +27,11 @@ def test_the_demo_trains_where_it_is_told_to(subject, tmp_path):
     assert job.runs == tmp_path / "out"
     assert job.schedule.epochs == 1
     assert Path(job.dataset.folder).is_dir()
+
+
+def test_the_demo_adapts_no_layer_that_another_loader_would_leave_out():
+    job = demo_job(subject=False, runs=Path("runs"), overrides=[])
+    model = job.model.load(Plan("cpu", "fp32"))
+    chosen = set(resolve(model, job.adapter.targets))
+    assert chosen < set(resolve(model, "linear+conv"))
+    assert not [path for path in chosen if path.endswith(("attn2.to_k", "attn2.to_v"))]

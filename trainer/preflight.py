@@ -82,11 +82,20 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
     return Preflight(facts, tuple(_warnings(job, outline, needs, there)))
 
 
+def _thrift(job: JobConfig) -> str:
+    """What to change first when the memory is short."""
+    if not job.compute.gradient_checkpointing:
+        return "compute.gradient_checkpointing = true"
+    if job.schedule.batch_size > 1:
+        return "a smaller schedule.batch_size (and more schedule.accumulate)"
+    return "a smaller model.resolution"
+
+
 def _warnings(job: JobConfig, outline: Outline, needs: Needs, there: int) -> Iterator[str]:
     if needs.training > there:
         yield (
             f"this may not fit: it needs about {needs.training / _GIB:.1f} GiB, and "
-            f"{there / _GIB:.1f} are free; compute.gradient_checkpointing = true needs less"
+            f"{there / _GIB:.1f} are free; {_thrift(job)} needs less"
         )
     elif needs.proof > there:
         yield (

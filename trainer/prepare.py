@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core.errors import ConfigError
 from trainer.core.events import Emit, Planned, Preparing, Warned
 from trainer.data import prior
 from trainer.data.folder import scan
@@ -82,7 +81,7 @@ def prepare(job: JobConfig, plan: Plan, emit: Emit) -> Parts:
 
 
 def _load(job: JobConfig, plan: Plan, emit: Emit) -> tuple[LoadedModel, Material]:
-    _require_apart(job)
+    job.require_apart()
     emit(Preparing("scan"))
     found = scan(job.dataset, progress=lambda done, total: emit(Preparing("scan", done, total)))
     planned = preflight(job, plan, found)
@@ -93,33 +92,6 @@ def _load(job: JobConfig, plan: Plan, emit: Emit) -> tuple[LoadedModel, Material
     model = job.model.load(plan)
     material = gather(job, model, found, lambda told: _class_pictures(job, model, told), emit)
     return model, material
-
-
-def _require_apart(job: JobConfig) -> None:
-    """What a run writes, holds out or takes for its class must not lie among its pictures."""
-    folder = job.dataset.folder.resolve()
-    for where, written in (("runs", job.runs), ("cache", job.cache_folder)):
-        if written.resolve().is_relative_to(folder):
-            raise ConfigError(
-                f"{str(written)!r} lies inside the folder of pictures, {str(folder)!r}",
-                where=where,
-                hint="a folder beside it",
-            )
-    for where, other in (
-        ("validation.folder", job.validation.folder),
-        ("prior.folder", job.prior.folder),
-    ):
-        if other is not None and _overlap(other.resolve(), folder):
-            raise ConfigError(
-                f"{str(other)!r} and the folder of pictures, {str(folder)!r}, lie one in the "
-                "other, so pictures would be used for both",
-                where=where,
-                hint="a folder beside it",
-            )
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _class_pictures(job: JobConfig, model: LoadedModel, progress: Progress) -> Path:

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.core.device import free_memory
-from trainer.core.errors import AdapterError, ProofError, ResourceError, UserError
+from trainer.core.errors import (
+    AdapterError,
+    ProofError,
+    ResourceError,
+    UserError,
+    is_out_of_memory,
+)
 from trainer.core.events import Emit, Proven, Warned
 from trainer.weights.attach import attach
 from trainer.weights.files import read
@@ -73,7 +79,7 @@ def prove(job: JobConfig, plan: Plan, asked: Asked, emit: Emit) -> list[Proven]:
     try:
         return _prove(job, plain, asked)
     except (MemoryError, RuntimeError, UserError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if plain.device == "cpu":
             raise _too_little_memory() from error
@@ -82,15 +88,9 @@ def prove(job: JobConfig, plan: Plan, asked: Asked, emit: Emit) -> list[Proven]:
     try:
         return _prove(job, replace(plain, device="cpu"), asked)
     except (MemoryError, RuntimeError, UserError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise _too_little_memory() from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    said = str(error).lower()
-    full = "out of memory" in said or "can't allocate memory" in said
-    return isinstance(error, MemoryError) or full
 
 
 def _too_little_memory() -> ResourceError:

@@ -16,7 +16,15 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.core import errors
-from trainer.core.errors import BUG, COMPLETED, STOPPED, ResourceError, RunError, UserError
+from trainer.core.errors import (
+    BUG,
+    COMPLETED,
+    STOPPED,
+    ResourceError,
+    RunError,
+    UserError,
+    is_out_of_memory,
+)
 from trainer.core.events import Ended, end_last_line, write_to
 from trainer.core.files import write_atomically
 from trainer.job.run import Run
@@ -88,15 +96,13 @@ def _work(run: Run) -> Ended:
         result = train(run, write_to(run.events_path), stop)
     except UserError as error:
         return _failed(error)
-    except MemoryError:
-        return _failed(_out_of_memory(""))
     except Exception as error:
         traceback.print_exc()
         told = _told_by_another(run)
         if told is not None:
             return _failed(told)
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-            return _failed(_out_of_memory(str(error).splitlines()[0]))
+        if is_out_of_memory(error):
+            return _failed(_out_of_memory(str(error).partition("\n")[0]))
         return Ended(
             "failed",
             problem=f"{type(error).__name__}: {error}",

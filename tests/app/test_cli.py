@@ -171,12 +171,14 @@ def test_a_folder_without_captions_is_reported_whole(sweetspot, pictures):
     folder = pictures(count=3, captions=False)
     (folder / "00.txt").write_bytes(b"caf\xe9")
     (folder / "broken.png").write_bytes(b"nothing")
-    code, out, _ = sweetspot("dataset", "check", folder, "--list")
+    code, out, err = sweetspot("dataset", "check", folder, "--list")
     assert code == 3
     assert "00.txt" in out
     assert "broken.png" in out
     assert "2 pictures have no caption:" in out
-    assert "a run would refuse to start" in out
+    assert "a run would be refused: 1 caption files cannot be used" in out
+    assert "a run would be refused: every picture needs a caption" in out
+    assert "the list is left out" in err
     assert "were not compared with a trigger word" in out
 
 
@@ -184,6 +186,27 @@ def test_a_script_gets_the_same_report(sweetspot, pictures):
     code, out, _ = sweetspot("dataset", "check", pictures(count=3, captions=False), "--json")
     assert code == 3
     assert json.loads(out)["no_caption"] == ["00.png", "01.png", "02.png"]
+
+
+def test_folders_may_have_any_name(sweetspot, job_file, pictures, tmp_path):
+    folder = pictures(count=1).rename(tmp_path / '\U0001f600 "cats"')
+    settings = ["--set", "model.resolution=64", "--set", "dataset.bucket_step=16"]
+    assert sweetspot("dataset", "check", folder, *settings)[0] == 0
+    folder.rename(tmp_path / "pictures")
+    runs = tmp_path / "\U0001f600 runs"
+    assert sweetspot("train", job_file, "--runs", runs, "--set", "schedule.epochs=1")[0] == 0
+    assert len(runs_in(runs)) == 1
+
+
+def test_a_second_process_on_one_run_is_refused_and_a_stop_kept(sweetspot, job_file, tmp_path):
+    sweetspot("train", job_file, "--set", "schedule.epochs=1", "--set", "dataset.folder=nowhere")
+    (run,) = runs_in(tmp_path / "runs")
+    run.ask_to_stop()
+    with run.lock():
+        code, _, err = sweetspot("train", "--resume", run.path)
+    assert code == 9
+    assert "another process works on this run" in err
+    assert run.stop_asked()
 
 
 def test_a_pipe_takes_any_letter(pictures):

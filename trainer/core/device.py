@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
+PRECISION = "number format (compute.precision)"
+"""What a checkpoint and its errors call it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -82,3 +82,14 @@ class RunError(UserError):
     """A run folder that is in use, damaged, or cannot be continued."""
 
     exit_code = 9
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory is full, of a card or of the machine.
+
+    Libraries raise `MemoryError`, torch an `OutOfMemoryError` for cards and a plain
+    `RuntimeError` for the machine's memory.
+    """
+    said = str(error).lower()
+    full = "out of memory" in said or "can't allocate memory" in said
+    return isinstance(error, MemoryError) or full

@@ -71,10 +71,19 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
                     with file.open("rb+") as opened:
                         os.fsync(opened.fileno())
             sync_folder(temporary)
-            temporary.rename(path)
+            _replace(temporary, path)
             sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def same_disk(one: Path, other: Path) -> bool:
+    """Whether two places, which need not exist yet, share their free space."""
+    devices = []
+    for path in (one.absolute(), other.absolute()):
+        there = next(p for p in (path, *path.parents) if p.exists())
+        devices.append(there.stat().st_dev)
+    return devices[0] == devices[1]
 
 
 def sweep_temporaries(folder: Path) -> None:

@@ -6,10 +6,8 @@ number of pictures, memory hardly: of a decoded picture only a fingerprint of 19
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
-import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,15 +20,12 @@ from trainer.core.errors import DatasetError, ResourceError
 from trainer.data.bucket import Framed, fit, framing
 from trainer.data.folder import Picture, Problem, Progress, paced, scan
 from trainer.data.image import fingerprint, lookalikes, read
+from trainer.data.wording import audit, beyond_clip, glued, without_trigger
 
 if TYPE_CHECKING:
     from trainer.job.pictures import DatasetConfig
 
 _LITTLE_KEPT = 0.75
-_CLIP_TOKENS = 75
-"""Besides the two that mark start and end."""
-_NEARLY_ALL = 0.85
-_SAMPLE = 2000
 _CHUNK = 32
 _FEW = 64
 _MOST_PROCESSES = 8
@@ -48,6 +43,7 @@ class Report:
         pictures: How many can be trained on.
         shown: How many are shown in an epoch, repeats counted.
         problems: Files that are not used, or not in the way one may think.
+        damaged: Pictures that cannot be decoded to the end: a run ends when it comes to one.
         too_small: Pictures without a cut at this training size.
         much_cropped: Pictures that lose more than a quarter of their area.
         buckets: Pictures by training size, as "512x512".
@@ -71,6 +67,7 @@ class Report:
     pictures: int
     shown: int
     problems: tuple[dict[str, str], ...]
+    damaged: Group
     too_small: Group
     much_cropped: Group
     buckets: dict[str, int]
@@ -90,8 +87,9 @@ class Report:
 
     @property
     def trainable(self) -> bool:
-        """Whether a run would start: each picture has a caption that can be read."""
-        return not self.no_caption and not self.bad_captions
+        """Whether a run would go through: pictures that can all be read, captions too."""
+        faults = (self.damaged, self.no_caption, self.bad_captions)
+        return self.pictures > 0 and not any(faults)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON takes it."""
@@ -130,13 +128,14 @@ def check(
         )
     framed, small = fit(pictures, framing(config, resolution=resolution, size_step=step))
     duplicates = _duplicates(pictures)
-    audit = _audit(pictures, config)
-    long = too_long or _beyond_clip
+    audited = audit(pictures, config)
+    long = too_long or beyond_clip
     return Report(
         folder=str(config.folder),
         pictures=len(framed),
         shown=sum(one.picture.repeats for one in framed),
         problems=tuple(_plain(p) for p in [*found.problems, *damaged, *small]),
+        damaged=tuple(problem.path.name for problem in damaged),
         too_small=tuple(problem.path.name for problem in small),
         much_cropped=_names(one.picture for one in framed if one.frame.kept < _LITTLE_KEPT),
         buckets=_buckets(framed),
@@ -149,10 +148,10 @@ def check(
         contradictions=tuple(_names(g) for g in duplicates if len({p.caption for p in g}) > 1),
         near_duplicates=_near_duplicates(pictures, [s for s in seen if isinstance(s, bytes)]),
         trigger=config.trigger,
-        without_trigger=_without_trigger(pictures, config.trigger),
-        glued=_glued(pictures, config.trigger),
-        misspelt={row["token"]: row["df"] for row in audit["variants"]},
-        constant_words={row["term"]: round(row["df_ratio"], 3) for row in audit["primary"]},
+        without_trigger=without_trigger(pictures, config.trigger),
+        glued=glued(pictures, config.trigger),
+        misspelt={row["token"]: row["df"] for row in audited["variants"]},
+        constant_words={row["term"]: round(row["df_ratio"], 3) for row in audited["primary"]},
     )
 
 
@@ -230,61 +229,6 @@ def _near_duplicates(pictures: Sequence[Picture], prints: Sequence[bytes]) -> tu
     firsts = sorted({pictures[i].digest: i for i in reversed(range(len(pictures)))}.values())
     groups = lookalikes([prints[i] for i in firsts])
     return tuple(_names(pictures[firsts[i]] for i in group) for group in groups)
-
-
-def _without_trigger(pictures: Iterable[Picture], trigger: str) -> Group:
-    if not trigger:
-        return ()
-    whole = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
-    return _names(p for p in pictures if p.source != "none" and not whole.search(p.caption))
-
-
-def _glued(pictures: Iterable[Picture], trigger: str) -> dict[str, int]:
-    """Words such as `sksdog`, which the text encoder takes for something else than `sks dog`.
-
-    caption_audit, which sees words one or two letters off, does not look for these.
-    """
-    if len(trigger) < 3:
-        return {}
-    longer = re.compile(rf"\w+{re.escape(trigger)}\w*|{re.escape(trigger)}\w+", re.IGNORECASE)
-    return dict(Counter(word for p in pictures for word in set(longer.findall(p.caption))))
-
-
-def _audit(pictures: Sequence[Picture], config: DatasetConfig) -> dict[str, list[dict[str, Any]]]:
-    """What caption_audit says of a sample of the captions that were written picture by picture.
-
-    Its own command reads .txt files only and keeps kilobytes a caption; its checks take any
-    captions, and what is in most of them is in most of 2,000 of them.
-    """
-    from caption_audit.checks import check_document_frequency, check_trigger
-
-    written = [p for p in pictures if p.caption and p.source in ("metadata", "txt")]
-    sample = [_audited(p) for p in written[:: max(1, len(written) // _SAMPLE)]]
-    if len({caption.text for caption in sample}) < 3:
-        return {"variants": [], "primary": []}
-    classes = [config.class_word] if config.class_word else []
-    limits = {f"{name}_threshold": _NEARLY_ALL for name in ("critical", "warn", "info")}
-    asked = argparse.Namespace(ngram_max=3, no_stopwords=False, fuse=[], **limits)
-    common = check_document_frequency(sample, config.trigger, classes, asked)["primary"]
-    variants = check_trigger(sample, config.trigger, classes)["variants"] if config.trigger else []
-    return {"variants": variants, "primary": common}
-
-
-def _audited(picture: Picture) -> Any:
-    from caption_audit.loader import Caption
-    from caption_audit.text import segments, tokenize
-
-    caption = Caption(picture.name, str(picture.path))
-    caption.text = picture.caption
-    caption.tokens = tokenize(caption.text)
-    caption.token_set = frozenset(caption.tokens)
-    caption.segments = segments(caption.text)
-    caption.seg_tokens = [tokenize(segment) for segment in caption.segments]
-    return caption
-
-
-def _beyond_clip(caption: str) -> bool:
-    return len(re.findall(r"\w+|[^\w\s]", caption)) > _CLIP_TOKENS
 
 
 def _buckets(framed: Iterable[Framed]) -> dict[str, int]:

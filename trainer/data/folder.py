@@ -28,8 +28,7 @@ Progress = Callable[[int, int], None]
 FOREIGN_CAPTIONS = frozenset({".caption", ".cap", ".captions"})
 OTHER_PICTURES = frozenset({".gif", ".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".exr"})
 _SYSTEM = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
-_ABOUT = frozenset({"readme", "license", "licence", "notice"})
-"""Stems of files that tell of a dataset; they are no one's caption."""
+_ABOUT = re.compile(r"(readme|licen[cs]e|notice)(\.(.*\.)?md)?", re.IGNORECASE)
 MOST_REPEATS = 1000
 """A folder `2024_holiday` begins with a year, not with a count."""
 _KOHYA = re.compile(r"(\d+)_(.+)")
@@ -181,7 +180,7 @@ def _visible(folder: Path, problems: list[Problem]) -> Iterator[Path]:
         problems.append(Problem(Path(error.filename), f"it cannot be listed ({error.strerror})"))
 
     for place, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not _system(name))
         problems.extend(filter(None, (_oddity(Path(place, name)) for name in folders)))
         yield from (Path(place, name) for name in sorted(names) if not _hidden(name))
 
@@ -201,8 +200,11 @@ def _oddity(folder: Path) -> Problem | None:
 
 
 def _hidden(name: str) -> bool:
-    about = name.partition(".")[0].lower() in _ABOUT and Path(name).suffix in ("", ".md")
-    return name.startswith(".") or name in _SYSTEM or about
+    return _system(name) or bool(_ABOUT.fullmatch(name))
+
+
+def _system(name: str) -> bool:
+    return name.startswith(".") or name in _SYSTEM
 
 
 def _sort_in(path: Path, name: str, files: Files) -> None:

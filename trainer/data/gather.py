@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.core.device import PRECISION
 from trainer.core.draws import chance
 from trainer.core.errors import DatasetError
 from trainer.core.events import Emit, Preparing, Warned
@@ -105,7 +106,7 @@ def gather(
         identity={
             "pictures": _hash_pictures([*everything, *held_out]),
             "base model": _hash_base(model),
-            "number format (compute.precision)": model.plan.precision,
+            PRECISION: model.plan.precision,
             "job": _hash_job(job),
         },
     )

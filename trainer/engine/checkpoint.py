@@ -8,6 +8,7 @@ kept, and a third is removed only after a newer one has been read back.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.core.device import PRECISION
 from trainer.core.errors import RunError
 from trainer.core.files import (
     folder_written_atomically,
@@ -26,6 +28,8 @@ from trainer.core.files import (
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2
 KEPT = 2
@@ -118,6 +122,13 @@ def load(path: Path, identity: dict[str, str]) -> State:
             hint="update" if newer else "start a new run",
         )
     changed = [what for what, value in identity.items() if facts["identity"].get(what) != value]
+    number_format = facts["identity"].get(PRECISION)
+    if changed == [PRECISION]:
+        raise RunError(
+            f"this run computes in {number_format}, and here {identity[PRECISION]} was chosen",
+            where=str(path),
+            hint=f"resume it with `--set compute.precision={number_format}`, or start a new run",
+        )
     if changed:
         raise RunError(
             f"the {' and the '.join(changed)} changed since this run began, so it cannot "
@@ -168,7 +179,11 @@ def _verifies(path: Path) -> bool:
 def _remove(path: Path) -> None:
     """Rename first, so that a kill in the middle never leaves half a checkpoint by its name."""
     trash = path.with_name(f"{path.name}.tmp-old")
-    path.rename(trash)
+    try:
+        path.rename(trash)
+    except PermissionError as error:  # on Windows, while another has it open
+        logger.warning("an old checkpoint stays for now: %s", error)
+        return
     shutil.rmtree(trash, ignore_errors=True)
 
 

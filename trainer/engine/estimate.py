@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainer.core.files import same_disk
 from trainer.data.bucket import Framed
 from trainer.engine.checkpoint import KEPT
 
@@ -111,7 +112,8 @@ def _disk(job: JobConfig, course: Course, parameters: int, *, copies: int) -> in
     file = parameters * (4 if job.save.precision == "fp32" else 2)
     files = course.saves * file * (2 if job.save.diffusers else 1)
     checkpoints = (KEPT + 1) * copies * 4 * parameters
-    return files + checkpoints + (_cache(job, course) if job.cache is None else 0)
+    cached = _cache(job, course) if same_disk(job.cache_folder, job.runs) else 0
+    return files + checkpoints + cached
 
 
 def _cache(job: JobConfig, course: Course) -> int:

@@ -93,7 +93,8 @@ def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe
         ).images
     if not np.isfinite(pictures).all():
         raise ModelError(
-            "the picture holds NaN", hint="32 bits may mend it: compute.precision = 'fp32'"
+            "the picture holds NaN",
+            hint="where this was not 32 bits already, compute.precision = 'fp32' may mend it",
         )
     return pictures
 

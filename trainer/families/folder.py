@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from trainer.core.errors import ModelError
+from trainer.core.errors import ModelError, is_out_of_memory
 from trainer.core.files import hash_file, hash_text
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class ModelFolder:
         import torch
 
         network = self._read(name, lambda cls: _load(cls, self.path, name, plan.dtype))
-        network.requires_grad_(False)
-        network.eval()
+        network.requires_grad_(False).eval()
         bad = [n for n, p in network.named_parameters() if not torch.isfinite(p).all()]
         if bad:
             raise ModelError(
@@ -186,6 +185,8 @@ class ModelFolder:
         try:
             return load(getattr(importlib.import_module(entry[0]), entry[1]))
         except _UNREADABLE as error:
+            if is_out_of_memory(error):
+                raise
             raise _in_plain_words(error, self.path / name) from error
 
 
@@ -255,8 +256,7 @@ def _load_tokenizer(cls: Any, path: Path) -> Any:
 
 def _in_plain_words(error: Exception, where: Path) -> ModelError:
     pickles = [f.name for f in where.iterdir() if f.suffix in _PICKLES]
-    weights = list(where.glob("*.safetensors"))
-    if pickles and not weights:
+    if pickles and not any(where.glob("*.safetensors")):
         return ModelError(
             f"its weights are a pickle ({pickles[0]}), which can run code when opened",
             where=str(where),

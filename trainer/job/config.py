@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainer.adapters.base import AdapterConfig, adapters
+from trainer.core.errors import ConfigError
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.families.base import ModelConfig, families
 from trainer.job.pictures import DatasetConfig, PriorConfig, ValidationConfig
@@ -89,3 +90,33 @@ class JobConfig(Config):
     def cache_folder(self) -> Path:
         """Where encoded pictures and captions are kept."""
         return self.cache or self.runs / "cache"
+
+    def require_apart(self) -> None:
+        """What a run writes, holds out or takes for its class must not lie among its pictures.
+
+        Raises:
+            ConfigError: It does.
+        """
+        folder = self.dataset.folder.resolve()
+        for where, written in (("runs", self.runs), ("cache", self.cache_folder)):
+            if written.resolve().is_relative_to(folder):
+                raise ConfigError(
+                    f"{str(written)!r} lies inside the folder of pictures, {str(folder)!r}",
+                    where=where,
+                    hint="a folder beside it",
+                )
+        for where, other in (
+            ("validation.folder", self.validation.folder),
+            ("prior.folder", self.prior.folder),
+        ):
+            if other is not None and _overlap(other.resolve(), folder):
+                raise ConfigError(
+                    f"{str(other)!r} and the folder of pictures, {str(folder)!r}, lie one in the "
+                    "other, so pictures would be used for both",
+                    where=where,
+                    hint="a folder beside it",
+                )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)

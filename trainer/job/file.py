@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import textwrap
 import tomllib
 from collections.abc import Iterable
@@ -43,6 +44,11 @@ def override_job(values: Tree, overrides: Iterable[str]) -> JobConfig:
     changes = _overlay(overrides)
     _anchor_paths(changes, Path.cwd())
     return parse_job(merge(values, changes))
+
+
+def as_override(name: str, path: Path) -> str:
+    """A path as an override says it, whatever letters it holds."""
+    return f"{name}={json.dumps(str(path), ensure_ascii=False)}"
 
 
 def parse_job(values: Tree) -> JobConfig:

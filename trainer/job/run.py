@@ -36,9 +36,15 @@ from trainer.job.file import load_job, render_job
 
 Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
 
-_FREE = ("compute.device", "compute.processes", "compute.gradient_checkpointing")
+_FREE = (
+    "compute.device",
+    "compute.precision",
+    "compute.processes",
+    "compute.gradient_checkpointing",
+)
 _FREE_SECTIONS = ("samples.", "save.")
-"""What a resumed run may change: nothing that its checkpoints are checked for."""
+"""What a resumed run may change. A precision that its checkpoints do not have is refused when
+they are read; to name theirs is needed where another device would choose another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,10 @@ class Run:
         """Make a new folder for the job. An earlier run is never touched.
 
         Raises:
+            ConfigError: The run would lie among the job's pictures.
             ResourceError: The runs folder cannot be written.
         """
+        job.require_apart()
         stem = f"{date.today().isoformat()}-{job.name}"
         root = job.runs.absolute()
         with plain_disk_errors(root):

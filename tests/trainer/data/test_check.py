@@ -40,6 +40,15 @@ def test_pictures_that_only_a_full_decode_finds_damaged_are_named(tmp_path):
     report = look(tmp_path)
     assert report.pictures == 1
     assert [Path(problem["path"]).name for problem in report.problems] == ["b.jpg"]
+    assert report.damaged == ("b.jpg",)
+    assert not report.trainable
+
+
+def test_a_folder_of_pictures_that_are_too_small_cannot_be_trained_on(tmp_path):
+    put(tmp_path / "a.png", size=(9, 9), caption="x")
+    report = look(tmp_path)
+    assert report.too_small == ("a.png",)
+    assert not report.trainable
 
 
 def test_a_folder_where_nothing_decodes_is_refused(tmp_path):

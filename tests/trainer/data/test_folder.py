@@ -86,6 +86,14 @@ def test_hidden_files_and_folders_are_none_of_our_business(tmp_path):
     assert (len(found.pictures), found.problems) == (1, [])
 
 
+@pytest.mark.parametrize("name", ["License", "README", "notice"])
+def test_pictures_below_a_folder_named_like_a_note_are_found(tmp_path, name):
+    put(tmp_path / name / "a.png", caption="x")
+    (tmp_path / "README.de.md").write_text("what this is", encoding="utf-8")
+    found = scan(dataset(tmp_path))
+    assert ([p.name for p in found.pictures], found.problems) == ([f"{name}/a.png"], [])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes of Unix")
 def test_links_and_pipes_are_named_and_not_followed(tmp_path):
     put(tmp_path / "a.png", caption="x")

@@ -12,7 +12,6 @@ from trainer.core.errors import ConfigError, DatasetError
 from trainer.core.events import Warned
 from trainer.data.folder import scan
 from trainer.data.gather import gather
-from trainer.prepare import _require_apart
 
 
 @pytest.fixture
@@ -35,14 +34,14 @@ def gathered(job):
 def test_other_pictures_must_lie_apart_from_those_that_train(job_with, where, place):
     folder = job_with().dataset.folder / place
     with pytest.raises(ConfigError, match="lie one in the other") as caught:
-        _require_apart(job_with(**{where: {"folder": str(folder)}}))
+        job_with(**{where: {"folder": str(folder)}}).require_apart()
     assert caught.value.where == f"{where}.folder"
 
 
 @pytest.mark.parametrize("where", ["validation", "prior"])
 def test_other_pictures_may_lie_beside_those_that_train(job_with, where):
     beside = job_with().dataset.folder.with_name("pictures2")
-    _require_apart(job_with(**{where: {"folder": str(beside)}}))
+    job_with(**{where: {"folder": str(beside)}}).require_apart()
 
 
 def test_a_picture_that_is_held_out_too_does_not_train_and_is_named(job_with, tmp_path):

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+from trainer.core.device import PRECISION
 from trainer.core.errors import RunError
 from trainer.engine import checkpoint
 from trainer.engine.checkpoint import State
@@ -52,6 +55,27 @@ def test_a_checkpoint_of_another_job_says_what_changed(tmp_path):
     path = checkpoint.save(tmp_path, state(1))
     with pytest.raises(RunError, match="the pictures changed since this run began"):
         checkpoint.load(path, {"job": "x", "pictures": "z"})
+
+
+def test_a_checkpoint_of_another_number_format_says_how_to_go_on(tmp_path):
+    path = checkpoint.save(tmp_path, state(1, identity={"job": "x", PRECISION: "fp16"}))
+    with pytest.raises(RunError, match="computes in fp16, and here bf16 was chosen") as caught:
+        checkpoint.load(path, {"job": "x", PRECISION: "bf16"})
+    assert "--set compute.precision=fp16" in caught.value.hint
+
+
+def test_an_old_checkpoint_that_another_has_open_stays_and_is_told(tmp_path, monkeypatch, caplog):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, state(step))
+
+    def held(path, target):
+        raise PermissionError("in use")
+
+    monkeypatch.setattr(Path, "rename", held)
+    checkpoint.save(tmp_path, state(3))
+    assert checkpoint.newest(tmp_path) == tmp_path / "step-000003"
+    assert (tmp_path / "step-000001").exists()
+    assert "an old checkpoint stays for now" in caplog.text
 
 
 def test_half_a_checkpoint_is_swept_and_never_taken(tmp_path):

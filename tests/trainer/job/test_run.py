@@ -108,13 +108,20 @@ def test_a_runs_folder_that_cannot_be_made_is_one_sentence(job, tmp_path):
         Run.create(job)
 
 
+def test_a_run_among_its_own_pictures_is_refused_before_anything_is_made(job):
+    inside = job.model_copy(update={"runs": job.dataset.folder / "runs"})
+    with pytest.raises(ConfigError, match="lies inside the folder of pictures"):
+        Run.create(inside)
+    assert not inside.runs.exists()
+
+
 def test_runs_are_listed_newest_first(job):
     made = [Run.create(job) for _ in range(3)]
     assert {run.name for run in runs_in(job.runs)} == {run.name for run in made}
 
 
 @pytest.mark.parametrize(
-    "change", ["compute.precision=bf16", "compute.packed=true", "adapter.rank=2", "name=cat"]
+    "change", ["compute.packed=true", "adapter.rank=2", "name=cat", "schedule.epochs=9"]
 )
 def test_a_resumed_run_keeps_what_decides_its_weights_and_says_which_setting(job, change):
     run = Run.create(job)
@@ -130,6 +137,7 @@ def test_a_resumed_run_may_be_computed_sampled_and_saved_in_another_way(job):
     run.change(
         [
             "compute.device=cpu",
+            "compute.precision=fp32",
             "compute.processes=2",
             "compute.gradient_checkpointing=true",
             "samples.every=3",
