@@ -188,8 +188,8 @@ def test_a_script_gets_the_same_report(sweetspot, pictures):
     assert json.loads(out)["no_caption"] == ["00.png", "01.png", "02.png"]
 
 
-def test_folders_may_have_any_name(sweetspot, job_file, pictures, tmp_path):
-    folder = pictures(count=1).rename(tmp_path / '\U0001f600 "cats"')
+def test_folders_may_have_any_name(sweetspot, job_file, tmp_path):
+    folder = (tmp_path / "pictures").rename(tmp_path / "\U0001f600 [cats]")
     settings = ["--set", "model.resolution=64", "--set", "dataset.bucket_step=16"]
     assert sweetspot("dataset", "check", folder, *settings)[0] == 0
     folder.rename(tmp_path / "pictures")
