@@ -109,9 +109,9 @@ def _refusals(report: Report) -> Iterator[tuple[str, str]]:
     if not report.pictures:
         yield "no picture is left to train on", "the cures above"
     if report.damaged:
-        yield f"{len(report.damaged)} pictures are damaged", "mend or remove those named above"
+        yield f"pictures are damaged ({len(report.damaged)})", "mend or remove those named above"
     if report.bad_captions:
-        yield f"{report.bad_captions} caption files cannot be used", "mend those named above"
+        yield f"captions cannot be used ({report.bad_captions})", "mend the files named above"
     if report.no_caption:
         yield (
             "every picture needs a caption",

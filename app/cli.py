@@ -160,7 +160,7 @@ def dataset_check(
 ) -> None:
     """Report every file that cannot be used and why, duplicates, captions and buckets.
 
-    Ends with 3 when a run would refuse to start.
+    Ends with 3 when a run would be refused.
     """
     from dataclasses import asdict
 

@@ -6,9 +6,7 @@
         --sd-scripts SD_SCRIPTS --sd-scripts-python VENV/bin/python
 
 An SD1.5-size model with random weights is trained on random pictures by each program in turn,
-every time in a process of its own, which is stopped after `--steps` steps. A hook that torch
-offers tells of each optimizer step; no program is changed. benchmarks/README.md says what is
-and is not the same between them.
+every time in a process of its own, ended after `--steps` steps. benchmarks/README.md says how.
 """
 
 from __future__ import annotations
@@ -295,9 +293,8 @@ def report(found: dict[str, list[Measured]], rate: float, flops: float) -> None:
 
 def ratio(ours: list[Measured], theirs: list[Measured], what: str) -> float:
     """Median of the ratios within each round."""
-    return statistics.median(
-        getattr(one, what) / getattr(other, what) for one, other in zip(ours, theirs, strict=True)
-    )
+    pairs = zip(ours, theirs, strict=True)
+    return statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs)
 
 
 if __name__ == "__main__":

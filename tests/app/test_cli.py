@@ -176,7 +176,7 @@ def test_a_folder_without_captions_is_reported_whole(sweetspot, pictures):
     assert "00.txt" in out
     assert "broken.png" in out
     assert "2 pictures have no caption:" in out
-    assert "a run would be refused: 1 caption files cannot be used" in out
+    assert "a run would be refused: captions cannot be used (1)" in out
     assert "a run would be refused: every picture needs a caption" in out
     assert "the list is left out" in err
     assert "were not compared with a trigger word" in out

@@ -79,11 +79,7 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
 
 def same_disk(one: Path, other: Path) -> bool:
     """Whether two places, which need not exist yet, share their free space."""
-    devices = []
-    for path in (one.absolute(), other.absolute()):
-        there = next(p for p in (path, *path.parents) if p.exists())
-        devices.append(there.stat().st_dev)
-    return devices[0] == devices[1]
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
 
 
 def sweep_temporaries(folder: Path) -> None:
@@ -150,10 +146,13 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 
 def free_space(folder: Path) -> int:
     """Bytes free on the disk that `folder` is, or would be, on."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that is there; of a missing drive, its root."""
+    path = folder.absolute()
+    return next((p for p in (path, *path.parents) if p.exists()), Path(path.anchor))
 
 
 def hash_file(path: Path) -> str:
