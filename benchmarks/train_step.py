@@ -5,8 +5,8 @@
         --diffusers-python VENV/bin/python \
         --sd-scripts SD_SCRIPTS --sd-scripts-python VENV/bin/python
 
-An SD1.5-size model with random weights is trained on random pictures by each program in turn,
-every time in a process of its own, ended after `--steps` steps. benchmarks/README.md says how.
+An SD1.5-size model with random weights is trained on random pictures by each program in turn, in
+a process of its own, ended after `--steps` steps. benchmarks/README.md says how.
 """
 
 from __future__ import annotations
