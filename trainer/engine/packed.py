@@ -21,6 +21,12 @@ from trainer.engine.packed_conv import (
     restore_conv,
     unroll_conv,
 )
+from trainer.engine.packed_linear import (
+    PackedLinear,
+    PackedPointwiseConv2d,
+    pack_linear,
+    restore_linear,
+)
 from trainer.engine.packed_lora import is_plain_lora, restore_lora, thin_lora
 
 logger = logging.getLogger(__name__)
@@ -36,6 +42,7 @@ class PackReport:
         convolutions: Frozen convolutions that were exchanged for a faster kind.
         left: Frozen convolutions left as they are: grouped or dilated, on another device, or
             under an adapter that reads the plain weight.
+        linear: Frozen linear layers that were exchanged.
         packed_gib: Size of the weights packed; as much again where gradients pass through.
     """
 
@@ -43,6 +50,7 @@ class PackReport:
     attention: int
     convolutions: int
     left: int
+    linear: int
     packed_gib: float
 
 
@@ -56,12 +64,12 @@ def lean(network: nn.Module) -> PackReport:
 
 
 def pack(network: nn.Module) -> PackReport:
-    """What `lean` does, and hold frozen convolutions in the layout this CPU multiplies fastest.
+    """What `lean` does, and hold frozen weights in the layout this CPU multiplies fastest.
 
-    Their plain weights are freed: what reads a packed layer's `weight` finds it empty, so
-    merge only after `unpack`.
+    The plain ones are freed: what reads a packed layer's `weight` finds it empty, so merge
+    only after `unpack`. Wide 3x3 convolutions take fewer products, rounded more coarsely.
     """
-    return _exchange(network, pack_conv)
+    return _exchange(network, pack_conv, pack_linear)
 
 
 def unpack(network: nn.Module) -> None:
@@ -69,22 +77,31 @@ def unpack(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, PointwiseConv2d | UnrolledConv2d | PackedConv2d):
             restore_conv(layer)
+        elif isinstance(layer, PackedLinear | PackedPointwiseConv2d):
+            restore_linear(layer)
     restore_attention(network)
     restore_lora(network)
 
 
-def _exchange(network: nn.Module, exchange: Callable[[nn.Conv2d], bool]) -> PackReport:
+def _exchange(
+    network: nn.Module,
+    convolution: Callable[[nn.Conv2d], bool],
+    linear: Callable[[nn.Linear], bool] = lambda _: False,
+) -> PackReport:
     read = _read_by_adapters(network)
-    convolutions = [
-        m for m in network.modules() if type(m) is nn.Conv2d and not m.weight.requires_grad
-    ]
-    done = [m for m in convolutions if m not in read and exchange(m)]
-    packed = sum(m.packed.numel() * m.packed.itemsize for m in done if isinstance(m, PackedConv2d))
+    frozen = [m for m in network.modules() if not any(p.requires_grad for p in m.parameters())]
+    convolutions = [m for m in frozen if type(m) is nn.Conv2d]
+    linears = [m for m in frozen if type(m) is nn.Linear]
+    sizes = {m: m.weight.numel() * m.weight.itemsize for m in (*convolutions, *linears)}
+    done = [m for m in convolutions if m not in read and convolution(m)]
+    lines = [m for m in linears if m not in read and linear(m)]
+    packed = sum(sizes[m] for m in (*done, *lines) if not m.weight.numel())
     report = PackReport(
         adapted=thin_lora(network),
         attention=keep_probabilities(network),
         convolutions=len(done),
         left=len(convolutions) - len(done),
+        linear=len(lines),
         packed_gib=packed / 2**30,
     )
     logger.info("%s", report)

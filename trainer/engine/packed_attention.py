@@ -15,8 +15,10 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from trainer.engine.packed_lora import is_lone, project
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -59,16 +61,19 @@ class ShortAttention:
                 "Tensor", plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
             )
         source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = (
-            project(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for project, states in (
-                (attn.to_q, hidden_states),
-                (attn.to_k, source),
-                (attn.to_v, source),
-            )
-        )
+        if source is hidden_states:
+            projected = _project((attn.to_q, attn.to_k, attn.to_v), source)
+        else:
+            projected = attn.to_q(hidden_states), *_project((attn.to_k, attn.to_v), source)
+        query, key, value = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in projected)
         answer = attend(query, key, value).transpose(1, 2).flatten(2)
         return cast("Tensor", attn.to_out[1](attn.to_out[0](answer)))
+
+
+def _project(layers: Sequence[nn.Module], x: Tensor) -> tuple[Tensor, ...]:
+    if all(is_lone(layer) for layer in layers):
+        return project(layers, x)
+    return tuple(layer(x) for layer in layers)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ takes longer than the convolution. Three ways around it, all in channels-last la
 - 1x1 kernels are a matrix product (`PointwiseConv2d`), whose weight needs no order.
 - Kernels on few positions are a matrix product too, of unrolled inputs (`UnrolledConv2d`).
   The weight stays plain, so this costs no memory.
-- `PackedConv2d` holds the weight re-ordered once for each direction, instead of the plain one.
+- `PackedConv2d` holds the weight re-ordered once for each direction, instead of the plain one;
+  where that is faster it takes fewer products for wide 3x3 kernels (`packed_winograd`).
 
 Each is an `nn.Conv2d` whose class was exchanged, so paths, settings and biases stay. Only
 inputs get gradients. Knows nothing of adapters.
@@ -20,6 +21,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, pad
 
+from trainer.engine.packed_linear import pack_linear
+from trainer.engine.packed_winograd import convolve, convolve_turned, pays, spread_weight
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,7 +33,11 @@ FEW_POSITIONS = 128
 
 def pack_conv(layer: nn.Conv2d) -> bool:
     """Exchange a frozen convolution for the fastest kind; False if it is none we know."""
-    return unroll_conv(layer) and (isinstance(layer, PointwiseConv2d) or _repack(layer))
+    if not unroll_conv(layer):
+        return False
+    if isinstance(layer, PointwiseConv2d):
+        return pack_linear(layer) or True
+    return _repack(layer)
 
 
 def unroll_conv(layer: nn.Conv2d) -> bool:
@@ -46,7 +54,7 @@ def restore_conv(layer: nn.Conv2d) -> None:
     """Make the layer the plain `nn.Conv2d` it was, its weight the same bit for bit."""
     if isinstance(layer, PackedConv2d):
         layer.weight.data = layer.packed.to_dense()
-        layer.packed = layer.turned = None
+        layer.packed = layer.turned = layer.spread = None
     layer.__class__ = nn.Conv2d
 
 
@@ -80,10 +88,12 @@ class PackedConv2d(nn.Conv2d):
     Attributes:
         packed: The weight as the forward pass reads it.
         turned: The weight as the gradient of the input reads it; made when first needed.
+        spread: The weight as Winograd's way reads it, in both directions; made when first needed.
     """
 
     packed: Tensor
     turned: Tensor | None
+    spread: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         return cast("Tensor", _Packed.apply(x, self))
@@ -134,14 +144,31 @@ class _Packed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layer: PackedConv2d) -> Tensor:
         ctx.layer, ctx.size = layer, x.shape
         x = x.contiguous(memory_format=torch.channels_last)
+        if _by_winograd(layer, x.shape):
+            return _channels_first(convolve(_channels_last(x), _spread(layer), layer.bias))
         return _convolve(x, layer.packed, layer.bias, layer.padding, layer.stride)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        if _by_winograd(ctx.layer, ctx.size):
+            turned = convolve_turned(_channels_last(gradient), _spread(ctx.layer))
+            return _channels_first(turned), None
         if ctx.layer.stride == (1, 1):
             return _convolve_turned(gradient, ctx.layer), None
         return _convolve_transposed(gradient, ctx.layer, ctx.size), None
+
+
+def _by_winograd(layer: PackedConv2d, size: torch.Size) -> bool:
+    """By the input's size alone, so that what ran before never changes the rounding."""
+    known = layer.kernel_size == (3, 3) and layer.stride == layer.padding == (1, 1)
+    return known and pays(size, (layer.in_channels, layer.out_channels))
+
+
+def _spread(layer: PackedConv2d) -> Tensor:
+    if layer.spread is None:
+        layer.spread = spread_weight(layer.packed.to_dense())
+    return layer.spread
 
 
 def _convolve_turned(gradient: Tensor, layer: PackedConv2d) -> Tensor:
@@ -196,7 +223,7 @@ def _reordered(weight: Tensor, padding: tuple[int, ...], stride: tuple[int, ...]
 
 def _repack(layer: nn.Conv2d) -> bool:
     layer.packed = _reordered(layer.weight.data, layer.padding, layer.stride)
-    layer.turned = None
+    layer.turned = layer.spread = None
     layer.weight.data = layer.weight.data.new_empty(0)
     layer.__class__ = PackedConv2d
     return True

@@ -203,7 +203,9 @@ def test_a_text_encoder_can_be_lean():
     tokens = torch.arange(8)[None]
     theirs = encoder(tokens)[0]
     report = lean(encoder)
-    assert report == PackReport(adapted=4, attention=0, convolutions=0, left=0, packed_gib=0.0)
+    assert report == PackReport(
+        adapted=4, attention=0, convolutions=0, left=0, linear=0, packed_gib=0.0
+    )
     assert difference(encoder(tokens)[0].detach(), theirs.detach()) < 1e-5
 
 
@@ -275,5 +277,5 @@ def test_packing_frees_the_plain_weights():
 def test_a_convolution_that_trains_is_left_alone():
     network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=2).requires_grad_(False))
     assert pack(network) == PackReport(
-        adapted=0, attention=0, convolutions=0, left=1, packed_gib=0.0
+        adapted=0, attention=0, convolutions=0, left=1, linear=0, packed_gib=0.0
     )
