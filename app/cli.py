@@ -95,14 +95,17 @@ def train(
         if plan:
             raise typer.BadParameter("--plan is for a new run; --resume goes on with one")
         run_again = resumable(resume, runs or Path("runs"), overrides)
-        raise typer.Exit(watch(run_again, out, as_json=as_json))
+        processes = run_again.job.compute.processes
+        raise typer.Exit(watch(run_again, out, as_json=as_json, processes=processes))
     if runs is not None:
         overrides.append(as_override("runs", runs))
     asked = load_job(job, overrides) if job else override_job({}, overrides)
     if plan:
         _plan(asked, as_json=as_json)
         return
-    raise typer.Exit(watch(Run.create(asked), out, as_json=as_json))
+    raise typer.Exit(
+        watch(Run.create(asked), out, as_json=as_json, processes=asked.compute.processes)
+    )
 
 
 @app.command()
@@ -117,7 +120,7 @@ def demo(
     from trainer.job.run import Run
 
     made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
-    code = watch(made, out, as_json=False)
+    code = watch(made, out, as_json=False, processes=made.job.compute.processes)
     if code == 0:
         out.print()
         _plain(f"sample grid: {draw_sheet(made)}")

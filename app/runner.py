@@ -19,17 +19,17 @@ import psutil
 from rich.console import Console
 
 from trainer.core.events import Told, parse
-from trainer.job.run import Run
+from trainer.core.work import WorkFolder
 
 _POLL_SECONDS = 0.15
 
 
-def start(run: Run, processes: int) -> subprocess.Popen[bytes]:
-    """Start the worker of a run, from its newest checkpoint if it has one.
+def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
+    """Start the worker of a folder, which goes on where an earlier one ended.
 
-    Its output goes to worker.log in the run's folder.
+    Its output goes to worker.log in the folder.
     """
-    worker = ["-m", "trainer.worker", str(run.path)]
+    worker = ["-m", run.worker, str(run.path)]
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         worker = [*launcher, *worker]
@@ -61,7 +61,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
             child.kill()
 
 
-def follow(run: Run, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iterator[Told]:
+def follow(run: WorkFolder, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iterator[Told]:
     """The run's events as they come, until its process is gone.
 
     Args:
@@ -84,7 +84,7 @@ def follow(run: Run, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iter
 
 
 def exit_code(
-    run: Run, process: subprocess.Popen[bytes], told: int | None, console: Console
+    run: WorkFolder, process: subprocess.Popen[bytes], told: int | None, console: Console
 ) -> int:
     """How the run ended: by its own word, else by how its process died.
 
@@ -100,7 +100,7 @@ def exit_code(
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     console.print(
         f"error: {run.path}: the worker ended {how} without a word\n"
-        f"  try: look at {run.path / 'worker.log'}, then `sweetspot train --resume {run.path}`",
+        f"  try: look at {run.path / 'worker.log'}, then `{run.again} {run.path}`",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -15,21 +15,22 @@ from app import runner
 from app.live import Screen
 from trainer.core.errors import RunError
 from trainer.core.events import Ended, Saved, Started, Stepped
+from trainer.core.work import WorkFolder
 from trainer.job.run import Run
 
 
-def watch(run: Run, console: Console, *, as_json: bool) -> int:
-    """Start a run's process and follow it to its end; Ctrl-C asks it to stop."""
+def watch(run: WorkFolder, console: Console, *, as_json: bool, processes: int = 1) -> int:
+    """Start a folder's process and follow it to its end; Ctrl-C asks it to stop."""
     err = Console(stderr=True)
     known = run.events_path.stat().st_size if run.events_path.exists() else 0
     with run.lock():  # else a stop that another process was asked for would be taken back
         run.forget_stop()
     asked = _stop_on_signal(run, err)
-    process = runner.start(run, run.job.compute.processes)
+    process = runner.start(run, processes)
     asked.process = process
     ended: int | None = None
     place = err if as_json else console
-    place.print(f"run folder: {run.path}", markup=False, highlight=False, soft_wrap=True)
+    place.print(f"{run.noun} folder: {run.path}", markup=False, highlight=False, soft_wrap=True)
     with Screen(Console(quiet=as_json)) as screen:
         for told in runner.follow(run, process, skip=known):
             if isinstance(told.event, Ended):
@@ -43,7 +44,7 @@ def watch(run: Run, console: Console, *, as_json: bool) -> int:
 class _Asked:
     """What Ctrl-C does: the first asks the run to stop, the third ends its process."""
 
-    def __init__(self, run: Run, err: Console) -> None:
+    def __init__(self, run: WorkFolder, err: Console) -> None:
         self._run, self._err = run, err
         self._times = 0
         self.process: subprocess.Popen[bytes] | None = None
@@ -52,14 +53,14 @@ class _Asked:
         self._times += 1
         self._run.ask_to_stop()
         if self._times == 1:
-            self._err.print("stopping after this step; the run saves first", style="yellow")
+            self._err.print(f"stopping; the {self._run.noun} saves first", style="yellow")
         elif self._times == 2:
             self._err.print("once more ends the process without saving", style="yellow")
         elif self.process is not None:
             runner.kill(self.process)
 
 
-def _stop_on_signal(run: Run, err: Console) -> _Asked:
+def _stop_on_signal(run: WorkFolder, err: Console) -> _Asked:
     asked = _Asked(run, err)
     signal.signal(signal.SIGINT, asked)
     signal.signal(signal.SIGTERM, asked)

@@ -123,7 +123,7 @@ def test_a_run_asked_to_stop_says_so_by_its_exit_code_and_goes_on(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["train", "nowhere.toml"], 2, "nowhere.toml: there is no such job file"),
+        (["train", "nowhere.toml"], 2, "nowhere.toml: there is no such file"),
         (["train", "job.toml", "--set", "adapter.rank=0"], 2, "adapter.rank: .*"),
         (["train", "job.toml", "--set", "schedule.epoch=3"], 2, "did you mean schedule.epochs?"),
         (["train"], 2, "give a job file"),

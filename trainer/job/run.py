@@ -14,27 +14,20 @@ Nothing else is needed to watch, stop or resume a run, now or later.
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
-
-import filelock
-import psutil
+from typing import ClassVar
 
 from trainer.core.errors import ConfigError, RunError
-from trainer.core.events import Status as Outcome
-from trainer.core.events import Told, end_last_line, read
-from trainer.core.files import plain_disk_errors, sweep_temporaries, write_atomically
+from trainer.core.files import write_atomically
+from trainer.core.work import Status, WorkFolder, make_folder
 from trainer.job.config import JobConfig
 from trainer.job.file import load_job, render_job
 
-Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
+__all__ = ["Run", "Status", "runs_in"]
 
 _FREE = (
     "compute.device",
@@ -42,16 +35,19 @@ _FREE = (
     "compute.processes",
     "compute.gradient_checkpointing",
 )
-_FREE_SECTIONS = ("samples.", "save.")
+_FREE_SECTIONS = ("samples.", "save.", "analysis.")
 """What a resumed run may change. A precision that its checkpoints do not have is refused when
 they are read; to name theirs is needed where another device would choose another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(WorkFolder):
     """One run's folder; the folder is the truth, this only knows where things lie in it."""
 
-    path: Path
+    noun: ClassVar[str] = "run"
+    worker: ClassVar[str] = "trainer.worker"
+    again: ClassVar[str] = "sweetspot train --resume"
+    inner: ClassVar[tuple[str, ...]] = ("checkpoints", "samples", "lora")
 
     @classmethod
     def create(cls, job: JobConfig) -> Run:
@@ -63,12 +59,7 @@ class Run:
         """
         job.require_apart()
         stem = f"{date.today().isoformat()}-{job.name}"
-        root = job.runs.absolute()
-        with plain_disk_errors(root):
-            root.mkdir(parents=True, exist_ok=True)
-            path = _first_free(root, stem)
-            for folder in ("checkpoints", "samples", "lora"):
-                (path / folder).mkdir()
+        path = make_folder(job.runs.absolute(), stem, cls.inner)
         run = cls(path)
         write_atomically(run.job_path, render_job(_settled(job)))
         return run
@@ -88,11 +79,6 @@ class Run:
                 hint="`sweetspot runs list` shows the runs",
             )
         return run
-
-    @property
-    def name(self) -> str:
-        """The folder's name: date and job name."""
-        return self.path.name
 
     @property
     def job_path(self) -> Path:
@@ -116,16 +102,11 @@ class Run:
         if kept:
             raise ConfigError(
                 "a run that is resumed keeps this setting; free are "
-                f"{', '.join(_FREE)} and all of samples and save",
+                f"{', '.join(_FREE)} and all of samples, save and analysis",
                 where=kept[0],
                 hint="leave it out, or start a new run",
             )
         write_atomically(self.job_path, render_job(job))
-
-    @property
-    def events_path(self) -> Path:
-        """One event a line."""
-        return self.path / "events.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -141,69 +122,6 @@ class Run:
     def lora(self) -> Path:
         """The LoRA files."""
         return self.path / "lora"
-
-    def events(self) -> Iterator[Told]:
-        """Everything that happened so far."""
-        return read(self.events_path)
-
-    def ask_to_stop(self) -> None:
-        """Ask the worker to finish its step, save and end."""
-        write_atomically(self.path / "stop", "")
-
-    def forget_stop(self) -> None:
-        """Take back an earlier request to stop; for whoever starts the run again."""
-        (self.path / "stop").unlink(missing_ok=True)
-
-    def stop_asked(self) -> bool:
-        """Whether somebody asked."""
-        return (self.path / "stop").exists()
-
-    def lock(self) -> filelock.FileLock:
-        """Held by the one process that may write here; the system frees it when that dies.
-
-        Raises:
-            RunError: Another process holds it.
-        """
-        lock = filelock.FileLock(self.path / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunError(
-                "another process works on this run",
-                where=str(self.path),
-                hint="`sweetspot runs stop` it, or wait until it ends",
-            ) from None
-        return lock
-
-    def claim(self) -> None:
-        """Note that this process works on the run from now on, and clear what a kill left."""
-        for folder in (self.path, self.checkpoints, self.samples, self.lora):
-            sweep_temporaries(folder)
-        end_last_line(self.events_path)
-        process = psutil.Process()
-        self._note({"pid": process.pid, "born": process.create_time(), "status": "running"})
-
-    def close(self, status: Outcome) -> None:
-        """Note how it ended."""
-        self._note({"pid": os.getpid(), "status": status, "ended": time.time()})
-
-    def status(self) -> Status:
-        """How the run stands; "died" when its process is gone without a word."""
-        try:
-            state = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return "waiting"
-        if state["status"] != "running":
-            told: Status = state["status"]
-            return told
-        try:
-            alive = abs(psutil.Process(state["pid"]).create_time() - state["born"]) < 1
-        except psutil.NoSuchProcess:
-            alive = False
-        return "running" if alive else "died"
-
-    def _note(self, state: dict[str, object]) -> None:
-        write_atomically(self.path / "state.json", json.dumps(state))
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -223,16 +141,3 @@ def _settled(job: JobConfig) -> JobConfig:
             "schedule": job.schedule.model_copy(update={"seed": seed}),
         }
     )
-
-
-def _first_free(root: Path, stem: str) -> Path:
-    """A folder that this process, and no other, has just made."""
-    number = 1
-    while True:
-        path = root / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path

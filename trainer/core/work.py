@@ -1,0 +1,148 @@
+"""A folder that one process works in, and that anybody may watch.
+
+    state.json        which process works on it, and how it ended
+    events.jsonl      everything that happened (core/events.py)
+    stop              exists when somebody asked the work to stop
+    lock              held by the one process that may write here
+
+Nothing else is needed to watch, stop or resume the work, now or later. What the work is, and
+what else lies in the folder, its subclasses know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import filelock
+import psutil
+
+from trainer.core.errors import RunError
+from trainer.core.events import Status as Outcome
+from trainer.core.events import Told, end_last_line, read
+from trainer.core.files import plain_disk_errors, sweep_temporaries, write_atomically
+
+Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """The folder is the truth; this only knows where things lie in it.
+
+    Class attributes:
+        noun: What the work is called in messages.
+        worker: The module that does it: `python -m WORKER FOLDER`.
+        again: The command that goes on with it, before the folder's path.
+        inner: Folders inside that are written to.
+    """
+
+    path: Path
+
+    noun: ClassVar[str] = "work"
+    worker: ClassVar[str] = ""
+    again: ClassVar[str] = ""
+    inner: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def events_path(self) -> Path:
+        """One event a line."""
+        return self.path / "events.jsonl"
+
+    def events(self) -> Iterator[Told]:
+        """Everything that happened so far."""
+        return read(self.events_path)
+
+    def ask_to_stop(self) -> None:
+        """Ask the worker to finish what it is at, save and end."""
+        write_atomically(self.path / "stop", "")
+
+    def forget_stop(self) -> None:
+        """Take back an earlier request to stop; for whoever starts the work again."""
+        (self.path / "stop").unlink(missing_ok=True)
+
+    def stop_asked(self) -> bool:
+        """Whether somebody asked."""
+        return (self.path / "stop").exists()
+
+    def lock(self) -> filelock.FileLock:
+        """Held by the one process that may write here; the system frees it when that dies.
+
+        Raises:
+            RunError: Another process holds it.
+        """
+        lock = filelock.FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"another process works on this {self.noun}",
+                where=str(self.path),
+                hint="`sweetspot runs stop` it, or wait until it ends",
+            ) from None
+        return lock
+
+    def claim(self) -> None:
+        """Note that this process works here from now on, and clear what a kill left."""
+        for folder in (self.path, *(self.path / name for name in self.inner)):
+            sweep_temporaries(folder)
+        end_last_line(self.events_path)
+        process = psutil.Process()
+        self._note({"pid": process.pid, "born": process.create_time(), "status": "running"})
+
+    def close(self, status: Outcome) -> None:
+        """Note how it ended."""
+        self._note({"pid": os.getpid(), "status": status, "ended": time.time()})
+
+    def status(self) -> Status:
+        """How the work stands; "died" when its process is gone without a word."""
+        try:
+            state = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return "waiting"
+        if state["status"] != "running":
+            told: Status = state["status"]
+            return told
+        try:
+            alive = abs(psutil.Process(state["pid"]).create_time() - state["born"]) < 1
+        except psutil.NoSuchProcess:
+            alive = False
+        return "running" if alive else "died"
+
+    def _note(self, state: dict[str, object]) -> None:
+        write_atomically(self.path / "state.json", json.dumps(state))
+
+
+def make_folder(root: Path, stem: str, inner: tuple[str, ...]) -> Path:
+    """A new folder `stem` (or `stem-2`, ...) that this process, and no other, has just made.
+
+    Raises:
+        ResourceError: The place cannot be written.
+    """
+    with plain_disk_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        path = _first_free(root, stem)
+        for folder in inner:
+            (path / folder).mkdir()
+    return path
+
+
+def _first_free(root: Path, stem: str) -> Path:
+    number = 1
+    while True:
+        path = root / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
