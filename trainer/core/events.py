@@ -31,7 +31,8 @@ class Preparing(Event):
     """Work before, between or after the steps.
 
     Attributes:
-        phase: "scan", "load", "pictures", "captions", "class pictures", "proof".
+        phase: "scan", "load", "pictures", "captions", "class pictures", "proof"; of an analysis
+            also "cells", "scores", "judgement", "report".
         done: How many of `total` pictures, captions or files are dealt with.
     """
 
@@ -147,6 +148,39 @@ class Proven(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered(Event):
+    """A picture of a sweep is there; `path` is relative to its folder.
+
+    Epoch 0 at strength 0 is the base model's own.
+    """
+
+    epoch: int
+    strength: float
+    prompt: str
+    seed: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Event):
+    """What an analysis came to.
+
+    Attributes:
+        state: "chosen", "cannot tell apart", "nothing learned", ...
+        headline: The verdict in one sentence.
+        epoch: The chosen epoch; None when there is no choice.
+        strength: The chosen strength.
+        report: The page, relative to the folder.
+    """
+
+    state: str
+    headline: str
+    epoch: int | None
+    strength: float | None
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended(Event):
     """The last event of a worker process."""
 
@@ -172,6 +206,8 @@ KINDS: dict[str, type[Event]] = {
         Kept,
         Warned,
         Proven,
+        Rendered,
+        Decided,
         Ended,
     )
 }

@@ -242,6 +242,7 @@ def _hash_job(job: JobConfig) -> str:
             "cache": True,
             "samples": True,
             "save": True,
+            "analysis": True,
             "dataset": {"folder"},
             "validation": {"folder", "every"},
             "prior": {"folder"},

@@ -40,7 +40,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Prompts, already encoded, one row each; kept on the CPU."""
+    """Prompts, already encoded, one row each; kept on the CPU.
+
+    `negative` has one row for all, or one for each.
+    """
 
     prompts: tuple[str, ...]
     positive: dict[str, Tensor]
@@ -56,6 +59,14 @@ class Words:
         """The one prompt, `count` times."""
         positive = {k: v.expand(count, *v.shape[1:]) for k, v in self.positive.items()}
         return Words(self.prompts * count, positive, self.negative)
+
+    @classmethod
+    def stacked(cls, some: Sequence[Words]) -> Words:
+        """Several, each of one prompt, below one another."""
+        prompts = tuple(prompt for words in some for prompt in words.prompts)
+        positive = {k: torch.cat([words.positive[k] for words in some]) for k in some[0].positive}
+        negative = {k: torch.cat([words.negative[k] for words in some]) for k in some[0].negative}
+        return cls(prompts, positive, negative)
 
 
 def encode(model: LoadedModel, prompts: Sequence[str], negative: str) -> Words:

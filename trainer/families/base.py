@@ -161,6 +161,13 @@ class LoadedModel(ABC):
         """The loss of each picture, `(B,)` fp32, not yet weighted by `batch.weights`."""
 
     @abstractmethod
+    def see(self, latents: Tensor) -> Tensor:
+        """What the denoiser sees in pictures' scaled latents `(B, C, h, w)`: `(B, D)`, fp32.
+
+        The same for the same latents; without a gradient when called without one.
+        """
+
+    @abstractmethod
     def render_arguments(
         self, positive: dict[str, Tensor], negative: dict[str, Tensor]
     ) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from trainer.adapters.base import AdapterConfig, adapters
 from trainer.core.errors import ConfigError
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.families.base import ModelConfig, families
+from trainer.job.choosing import AnalysisConfig
 from trainer.job.pictures import DatasetConfig, PriorConfig, ValidationConfig
 from trainer.job.sections import (
     ComputeConfig,
@@ -60,6 +61,7 @@ class JobConfig(Config):
     samples: SamplesConfig = SamplesConfig()
     validation: ValidationConfig = ValidationConfig()
     save: SaveConfig = SaveConfig()
+    analysis: AnalysisConfig = AnalysisConfig()
 
     @field_validator("version")
     @classmethod

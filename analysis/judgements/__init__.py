@@ -1,0 +1,1 @@
+"""What the model itself says of pictures: one file each, found by looking."""
