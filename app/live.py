@@ -21,6 +21,11 @@ PHASES = {
     "captions": "encoding captions",
     "class pictures": "rendering class pictures",
     "proof": "proving the LoRA file",
+    "controls": "rendering the base model's pictures",
+    "cells": "rendering",
+    "scores": "scoring",
+    "judgement": "asking the model itself",
+    "report": "writing the report",
 }
 _SMOOTHING = 0.9
 
@@ -138,6 +143,9 @@ class Screen:
         match event:
             case events.Saved(epoch=epoch, step=step, path=path):
                 self._say(f"epoch {epoch}, step {step}: saved {path}", "green")
+            case events.Decided(headline=headline, report=path):
+                self._say(headline, "bold")
+                self._say(f"report: {path}")
             case events.Validated(epoch=epoch, loss=loss):
                 self._say(f"epoch {epoch}: validation loss {loss:.5f}")
             case events.Sampled(epoch=epoch, path=path):
@@ -161,7 +169,8 @@ class Screen:
                 self._say(f"  try: {event.hint}", "red")
         else:
             colour = "bold green" if event.status == "completed" else "bold yellow"
-            self._say(f"{event.status} at step {event.step}", colour)
+            where = f" at step {event.step}" if event.step else ""
+            self._say(f"{event.status}{where}", colour)
 
     def _hide_bars(self) -> None:
         for bar in self._bars.values():

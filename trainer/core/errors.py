@@ -11,6 +11,8 @@ from typing import ClassVar
 
 COMPLETED = 0
 BUG = 1
+UNDECIDED = 10
+"""Exit code of an analysis that came to no choice: its pictures cannot tell, or none will do."""
 STOPPED = 75
 """Exit code of a run that was asked to stop, saved, and can be resumed (BSD's EX_TEMPFAIL)."""
 

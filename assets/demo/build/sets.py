@@ -23,8 +23,12 @@ SUBJECT_SHADES = ("white", "white", "blue", "white", "pink", "white", "green", "
 """Some on colours, so that the background is not learned as part of the subject."""
 
 
+HELD_OUT = ("whale", "rooster", "goose", "radio", "compass", "crystal-ball", "megaphone", "poodle")
+"""Emoji of the eval sheets that the style is judged by in an analysis; they never train."""
+
+
 def main() -> None:
-    """Write `style/`, `subject/` and `eval/`."""
+    """Write `style/`, `style-held-out/`, `subject/` and `eval/`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packages", type=Path, default=Path("build/demo/npm"))
     parser.add_argument("--work", type=Path, default=Path("build/demo"))
@@ -47,6 +51,7 @@ def main() -> None:
         tile(pictures, 10).save(sheets / f"{style}.webp", quality=92, method=6)
     index = {"side": 128, "columns": 10, "names": names}
     (sheets / "names.json").write_text(json.dumps(index, indent=1) + "\n")
+    hold_out(sheets, args.out / "style-held-out")
     logger.info("%d emoji a sheet", len(names))
 
 
@@ -64,6 +69,20 @@ def write(folder: Path, source: Path, shade: str, text: str, *, side: int = 256)
     name = files_name(source, text)
     Image.fromarray(np.asarray(canvas)[..., :3]).save(folder / f"{name}.png", optimize=True)
     (folder / f"{name}.txt").write_text(text + "\n")
+
+
+def hold_out(sheets: Path, folder: Path) -> None:
+    """A few pictures of the 3D sheet by themselves, with captions."""
+    index = json.loads((sheets / "names.json").read_text())
+    side, columns = index["side"], index["columns"]
+    folder.mkdir(exist_ok=True)
+    with Image.open(sheets / "3d.webp") as sheet:
+        for slug in HELD_OUT:
+            row, column = divmod(index["names"].index(slug), columns)
+            corner = (column * side, row * side)
+            cell = sheet.crop((*corner, corner[0] + side, corner[1] + side)).convert("RGB")
+            cell.save(folder / f"{slug}.png", optimize=True)
+            (folder / f"{slug}.txt").write_text(phrase(slug) + "\n")
 
 
 def files_name(source: Path, text: str) -> str:

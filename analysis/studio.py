@@ -1,0 +1,203 @@
+"""Everything that a sweep renders with: base model, LoRAs, what is asked, where pictures go.
+
+It decides nothing; `analyse` says what is rendered when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis import prompts
+from analysis.cell import Cell, Checkpoint, Darkroom, of_files, of_run
+from analysis.gallery import Gallery
+from analysis.renders import Renderer, fitting
+from analysis.table import Prompt, Setting
+from trainer.core import device
+from trainer.core.errors import AdapterError, ConfigError, DatasetError
+from trainer.core.events import Emit, Preparing
+from trainer.data.folder import scan
+from trainer.engine.bank import Bank
+from trainer.engine.sampling import Recipe
+from trainer.job.run import Run
+from trainer.weights.files import read
+from trainer.weights.inspect import guess_family
+from trainer.weights.metadata import versions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.sweep import Sweep, SweepConfig
+    from trainer.families.base import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """The parts of a sweep.
+
+    Attributes:
+        names: What the bank calls the LoRA of each epoch.
+        together: Pictures that are rendered in one pass.
+    """
+
+    config: SweepConfig
+    checkpoints: tuple[Checkpoint, ...]
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    model: LoadedModel
+    bank: Bank
+    names: dict[int, str]
+    recipe: Recipe
+    gallery: Gallery
+    renderer: Renderer
+    together: int
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The grid: every epoch at every strength."""
+        strengths = self.config.analysis.strengths
+        return tuple(Setting(c.epoch, s) for c in self.checkpoints for s in strengths)
+
+    @property
+    def controls(self) -> list[Cell]:
+        """The base model's own pictures."""
+        return [Cell(0, 0.0, p.text, seed) for p in self.prompts for seed in self.seeds]
+
+    def cells(self, settings: Sequence[Setting]) -> list[Cell]:
+        """All pictures of these settings, those of one checkpoint together."""
+        return [
+            Cell(setting.epoch, setting.strength, prompt.text, seed)
+            for setting in settings
+            for prompt in self.prompts
+            for seed in self.seeds
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """How the pictures are made, for the report."""
+        asked = self.config.analysis
+        return {
+            "base model": self.config.model.base,
+            "sampler": type(self.model.pipeline().scheduler).__name__,
+            "steps": asked.steps,
+            "guidance": asked.guidance,
+            "size": f"{self.recipe.size[0]} x {self.recipe.size[1]} px",
+            "negative prompt": asked.negative or "none",
+            "seeds": ", ".join(map(str, self.seeds)),
+            "device": self.model.plan.device,
+            "precision": self.model.plan.precision,
+        }
+
+
+def open_studio(sweep: Sweep, emit: Emit) -> Studio:
+    """Read the LoRA files and the base model.
+
+    Raises:
+        AdapterError: A file is damaged, or made for another model.
+        ModelError: The base model cannot be used.
+    """
+    config = sweep.config
+    asked = config.analysis
+    checkpoints = _checkpoints(config)
+    emit(Preparing("load"))
+    plan = device.plan(config.device, config.precision)
+    device.choose(plan.device)
+    model = config.model.load(plan)
+    names = {c.epoch: c.path.stem for c in checkpoints}
+    bank = Bank(model, {c.path.stem: _weights(c, config) for c in checkpoints})
+    side = (asked.side or config.model.resolution) // model.size_step * model.size_step
+    recipe = Recipe((max(side, model.size_step),) * 2, asked.steps, asked.guidance, asked.negative)
+    gallery = Gallery(sweep.cells, _darkroom(model, checkpoints, recipe))
+    return Studio(
+        config=config,
+        checkpoints=tuple(checkpoints),
+        prompts=_prompts(config),
+        seeds=tuple(range(asked.first_seed, asked.first_seed + asked.seeds)),
+        model=model,
+        bank=bank,
+        names=names,
+        recipe=recipe,
+        gallery=gallery,
+        renderer=Renderer(model, bank, names, recipe, gallery),
+        together=asked.together or fitting(recipe.size, plan.device),
+    )
+
+
+def _checkpoints(config: SweepConfig) -> list[Checkpoint]:
+    from pathlib import Path
+
+    if config.run is not None:
+        return of_run(Run.open(config.run))
+    return of_files([Path(path) for path in config.loras])
+
+
+def _weights(checkpoint: Checkpoint, config: SweepConfig) -> Any:
+    """The LoRA under our own names; where that fails, with the family it was made for."""
+    file = read(checkpoint.path)
+    try:
+        return file.weights(config.model.naming)
+    except AdapterError as error:
+        family = guess_family(file)
+        made = f"; the file looks made for {family}" if family != "unknown" else ""
+        raise AdapterError(f"{error.problem}{made}", where=error.where, hint=error.hint) from error
+
+
+def _darkroom(model: LoadedModel, checkpoints: Sequence[Checkpoint], recipe: Recipe) -> Darkroom:
+    return Darkroom(
+        base=(model.base_hash, model.image_key, model.text_key, model.render_key),
+        loras={c.epoch: c.digest for c in checkpoints},
+        settings={
+            "size": list(recipe.size),
+            "steps": recipe.steps,
+            "guidance": recipe.guidance,
+            "negative": recipe.negative,
+            "precision": model.plan.precision,
+        },
+        versions={k: v for k, v in versions().items() if k != "sweetspot"},
+    )
+
+
+def _prompts(config: SweepConfig) -> tuple[Prompt, ...]:
+    """The person's prompts, else what the dataset suggests.
+
+    Raises:
+        ConfigError: Nothing says what to render.
+    """
+    asked = config.analysis
+    if asked.prompts:
+        return prompts.of(asked.prompts, asked.plain_prompts)
+    dataset = config.dataset
+    if dataset is None:
+        raise ConfigError(
+            "nothing tells what to render",
+            where="analysis.prompts",
+            hint="--prompt 'a photo of ...' (repeatable), or --dataset FOLDER",
+        )
+    captions = _captions(config)
+    found = prompts.made(dataset.trigger, dataset.class_word, captions)
+    plain = asked.plain_prompts or [p.text for p in found if p.kind == "plain"]
+    return prompts.of([p.text for p in found if p.kind == "trigger"], list(plain))
+
+
+def _captions(config: SweepConfig) -> list[str]:
+    assert config.dataset is not None
+    try:
+        pictures = scan(config.dataset).pictures
+    except DatasetError:
+        return []  # moved since: `reference.shelf` tells it
+    return list(dict.fromkeys(picture.caption for picture in pictures if picture.caption))
+
+
+def lora_files(folder_or_files: Sequence[Path]) -> list[Path]:
+    """LoRA files, those of a folder by name.
+
+    Raises:
+        AdapterError: A folder has none.
+    """
+    found: list[Path] = []
+    for path in folder_or_files:
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        if not inside:
+            raise AdapterError("the folder has no LoRA file (.safetensors)", where=str(path))
+        found.extend(file.absolute() for file in inside)
+    return found
