@@ -67,6 +67,9 @@ def _pictures(
     """The pictures that were trained on, and those that were not."""
     if config.run is not None:
         job = Run.open(config.run).job
+        if config.held_out is not None and not job.validation.share:
+            held = job.validation.model_copy(update={"folder": config.held_out})
+            job = job.model_copy(update={"validation": held})
         rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
         framed, _ = fit(scan(job.dataset).pictures, rules)
         training, held_out = hold_out(job, framed, rules, emit)

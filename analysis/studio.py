@@ -111,7 +111,7 @@ def open_studio(sweep: Sweep, emit: Emit) -> Studio:
     return Studio(
         config=config,
         checkpoints=tuple(checkpoints),
-        prompts=_prompts(config),
+        prompts=prompts_of(config),
         seeds=tuple(range(asked.first_seed, asked.first_seed + asked.seeds)),
         model=model,
         bank=bank,
@@ -157,7 +157,7 @@ def _darkroom(model: LoadedModel, checkpoints: Sequence[Checkpoint], recipe: Rec
     )
 
 
-def _prompts(config: SweepConfig) -> tuple[Prompt, ...]:
+def prompts_of(config: SweepConfig) -> tuple[Prompt, ...]:
     """The person's prompts, else what the dataset suggests.
 
     Raises:

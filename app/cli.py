@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.choosing import analyse_run, commands, train_run
 from trainer.core.errors import DatasetError, ResourceError, RunError, UserError
 
 if TYPE_CHECKING:
     from trainer.job.config import JobConfig
 
 app = typer.Typer(
-    help="Train LoRAs from a folder of pictures. Exit codes: docs/exit-codes.md.",
+    help="Train LoRAs, and choose which epoch to keep. Exit codes: docs/exit-codes.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -31,6 +32,8 @@ runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lora_app, name="lora")
 app.add_typer(runs_app, name="runs")
+for command in commands.registered_commands:
+    app.registered_commands.append(command)
 
 JobFile = Annotated[Path | None, typer.Argument(help="A job in TOML.", show_default=False)]
 Set = Annotated[
@@ -84,7 +87,7 @@ def train(
 
     Ctrl-C finishes the step, saves and ends; --resume goes on from there.
     """
-    from app.watch import resumable, watch
+    from app.watch import resumable
     from trainer.job.file import as_override, load_job, override_job
     from trainer.job.run import Run
 
@@ -94,18 +97,16 @@ def train(
     if resume is not None:
         if plan:
             raise typer.BadParameter("--plan is for a new run; --resume goes on with one")
-        run_again = resumable(resume, runs or Path("runs"), overrides)
-        processes = run_again.job.compute.processes
-        raise typer.Exit(watch(run_again, out, as_json=as_json, processes=processes))
+        raise typer.Exit(
+            train_run(resumable(resume, runs or Path("runs"), overrides), as_json=as_json)
+        )
     if runs is not None:
         overrides.append(as_override("runs", runs))
     asked = load_job(job, overrides) if job else override_job({}, overrides)
     if plan:
         _plan(asked, as_json=as_json)
         return
-    raise typer.Exit(
-        watch(Run.create(asked), out, as_json=as_json, processes=asked.compute.processes)
-    )
+    raise typer.Exit(train_run(Run.create(asked), as_json=as_json))
 
 
 @app.command()
@@ -114,18 +115,17 @@ def demo(
     runs: RunsFolder = Path("runs"),
     override: Set = None,
 ) -> None:
-    """Train a small LoRA on the model that ships with Sweetspot, and show what it learned."""
+    """Train a small LoRA on the model that ships with Sweetspot, and say which epoch to keep."""
     from app.demo import demo_job, draw_sheet
-    from app.watch import watch
     from trainer.job.run import Run
 
     made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
-    code = watch(made, out, as_json=False, processes=made.job.compute.processes)
+    code = train_run(made, as_json=False)
     if code == 0:
-        out.print()
         _plain(f"sample grid: {draw_sheet(made)}")
         for file in sorted(made.lora.iterdir()):
             _plain(f"LoRA file:   {file} ({file.stat().st_size / 1e6:.2f} MB)")
+        code = analyse_run(made, [])
     raise typer.Exit(code)
 
 

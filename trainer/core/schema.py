@@ -115,10 +115,17 @@ def describe(
         registry = next((m for m in info.metadata if isinstance(m, Registry)), None)
         if registry is not None:
             yield from _describe_plugins(path, info, registry)
-        elif isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from describe(info.annotation, f"{path}.", only_if)
+        elif (section := _section(info.annotation)) is not None:
+            yield from describe(section, f"{path}.", only_if)
         else:
             yield _describe_field(path, name, info, only_if)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The config class that a field holds, or may hold."""
+    inner = [a for a in get_args(annotation) if a is not NoneType] or [annotation]
+    found = inner[0]
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _describe_plugins(path: str, info: FieldInfo, registry: Registry[Any]) -> Iterator[FieldSpec]:

@@ -101,7 +101,7 @@ def estimate(job: JobConfig, plan: Plan, outline: Outline, course: Course) -> Ne
     return Needs(
         training=weights + 4 * (1 + _STATE + means) * parameters + kept + own,
         proof=4 * (network + parameters) + own,
-        seconds=work / (_SHARE_OF_RATE * _rate(plan)) * (2 if job.prior.enabled else 1),
+        seconds=work / (_SHARE_OF_RATE * rate(plan)) * (2 if job.prior.enabled else 1),
         disk=_disk(job, course, parameters, copies=_STATE + means),
         parameters=parameters,
     )
@@ -128,7 +128,7 @@ def _cache(job: JobConfig, course: Course) -> int:
     return int(latents) + _RENDERED * classes + _CAPTION * captions
 
 
-def _rate(plan: Plan) -> float:
+def rate(plan: Plan) -> float:
     """Floating-point operations a second of a matrix multiplication here, measured."""
     import torch
 

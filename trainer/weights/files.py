@@ -72,6 +72,23 @@ class LoraFile:
             raise _damaged(self.path, str(error)) from error
         return tensors
 
+    def alphas(self, tensors: Mapping[str, Tensor]) -> dict[str, float]:
+        """LoRA's constant of each module, by its name in the file; its rank where none is told.
+
+        Args:
+            tensors: What `tensors` returned.
+
+        Raises:
+            AdapterError: The header's `lora_adapter_metadata` cannot be read.
+        """
+        told = entry.read(self.metadata.get(entry.KEY, ""))
+        return {
+            name: float(tensors[pair.alpha].item())
+            if pair.alpha
+            else entry.alpha_of(told, name, self.shapes[pair.a][0])
+            for name, pair in self.pairs.items()
+        }
+
     def weights(self, naming: Naming) -> Weights:
         """The adapter under our own names.
 
@@ -123,11 +140,19 @@ def save(
         AdapterError: A value is too large for `precision`, or no number.
         ResourceError: The disk is full, or the place cannot be written.
     """
+    write(path, {n: _cast(n, tensor, precision) for n, tensor in tensors.items()}, metadata)
+
+
+def write(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors in the formats they have, and the header, hashes made anew.
+
+    Raises:
+        ResourceError: The disk is full, or the place cannot be written.
+    """
     import safetensors.torch
 
-    cast = {name: _cast(name, tensor, precision) for name, tensor in tensors.items()}
-    plain = safetensors.torch.save(cast)
-    entries = {**metadata, **_hashes(plain, cast, metadata)}
+    plain = safetensors.torch.save(tensors)
+    entries = {**metadata, **_hashes(plain, tensors, metadata)}
     write_atomically(path, _with_metadata(plain, entries))
 
 

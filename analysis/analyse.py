@@ -1,0 +1,297 @@
+"""A sweep, from what is asked to its report.
+
+controls -> grid, or race -> scores -> the model's own judgement -> ranking -> finer strengths
+around the choice -> ranking -> report. Every stage speaks in events; whoever watches reads the
+folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from analysis import report, words
+from analysis.findings import Findings, facts_of, write_findings
+from analysis.judgements.base import Shelf, Shown, judgements
+from analysis.losses import Judge
+from analysis.marks import Marks, lacking
+from analysis.metrics.base import metrics
+from analysis.preview import preview
+from analysis.race import Racer, shots_of
+from analysis.ranking import Ranking, finer, rank
+from analysis.reference import ModelEye, shelf
+from analysis.studio import Studio, open_studio
+from analysis.summary import summary
+from analysis.sweep import Sweep, require_metrics
+from analysis.table import Column, Setting, Table
+from analysis.vetoes import Facts, Rules
+from trainer.core.errors import COMPLETED, UNDECIDED
+from trainer.core.events import Decided, Emit, Planned, Preparing, Warned
+from trainer.core.files import require_space, write_atomically
+from trainer.weights.metadata import versions
+
+Stop = Callable[[], bool]
+
+_BYTES_A_PIXEL = 2.5
+
+
+def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
+    """Do what the sweep asks, rendering only what is missing; the exit code.
+
+    Raises:
+        StoppedError: Somebody asked to stop; what is rendered is kept.
+        UserError: Whatever a person can mend.
+    """
+    asked = sweep.config.analysis
+    require_metrics(asked, tuple(metrics))
+    studio = open_studio(sweep, emit)
+    emit(Planned({k: str(v) for k, v in preview(studio.config, studio.checkpoints).items()}))
+    _require_room(sweep, studio)
+    studio.renderer.fill(studio.controls, studio.together, emit, stop)
+    work = _Work.begin(sweep, studio, emit, stop)
+    settings = list(studio.settings)
+    budget = _budget(sweep, studio, len(settings))
+    if budget:
+        work.race(settings, budget)
+    else:
+        work.grid(settings)
+    found = work.ranked(settings)
+    between = finer(found, settings) if asked.fine and not budget else []
+    if between:
+        work.grid(between)
+        settings = sorted([*settings, *between])
+        found = work.ranked(settings)
+    return work.report(settings, found)
+
+
+@dataclass(slots=True)
+class _Work:
+    """A sweep in progress."""
+
+    sweep: Sweep
+    studio: Studio
+    marks: Marks
+    judge: Judge
+    shelf: Shelf
+    facts: list[Facts]
+    rules: Rules
+    emit: Emit
+    stop: Stop
+    judged: dict[Setting, dict[str, Any]]
+    bases: dict[str, Any]
+
+    @classmethod
+    def begin(cls, sweep: Sweep, studio: Studio, emit: Emit, stop: Stop) -> _Work:
+        """Gather what the pictures are compared with, and see what can be measured."""
+        asked = studio.config.analysis
+        there = _with_classes(shelf(studio.config, studio.model, studio.recipe.size, emit), studio)
+        kinds = [prompt.kind for prompt in studio.prompts]
+        missing = lacking(asked.metrics, there, kinds, len(studio.seeds))
+        for name, why in missing.items():
+            emit(Warned(f"{name} is not measured: {why}"))
+        configs = {n: metrics[n].model_validate({}) for n in asked.metrics if n not in missing}
+        marks = Marks(studio, configs, there, None)
+        usual = [marks.picture(c) for c in studio.controls if studio.gallery.has(c)]
+        marks.eye = ModelEye(studio.model, usual, studio.together)
+        judge = Judge(
+            studio.model,
+            studio.bank,
+            studio.names,
+            draws=asked.draws,
+            together=2 * studio.together,
+        )
+        facts = [Facts(n, c.axis, c.better, c.counts) for n, c in configs.items()]
+        rules = Rules(asked.rule, weights=asked.weight_of)
+        work = cls(sweep, studio, marks, judge, there, facts, rules, emit, stop, {}, {})
+        work.score(studio.controls)
+        work.rules = replace(rules, allowances=work.allowances())
+        return work
+
+    def allowances(self) -> dict[str, float]:
+        """The level of the person's own pictures: a style may be rougher than the base model."""
+        from analysis.metrics.base import Company
+
+        some = [shown.pixels for shown in (self.shelf.held_out or self.shelf.training)]
+        found: dict[str, float] = {}
+        for name, config in self.marks.configs.items():
+            if some and config.axis == "quality" and not config.needs:
+                values = [v for v in config.score(some, Company()) if isinstance(v, float)]
+                if values:
+                    found[name] = float(np.mean(values))
+        return found
+
+    def grid(self, settings: Sequence[Setting]) -> None:
+        """Render, score and judge all of these settings."""
+        cells = self.studio.cells(settings)
+        self.studio.renderer.fill(cells, self.studio.together, self.emit, self.stop)
+        self.score(cells)
+        self.ask(settings)
+
+    def race(self, settings: Sequence[Setting], budget: int) -> None:
+        """Render as far as the budget goes, dropping what cannot win."""
+        studio = self.studio
+        self.ask(settings)
+        racer = Racer(
+            budget,
+            self.facts,
+            self.rules,
+            list(range(len(settings))),
+            shots_of(len(studio.prompts), len(studio.seeds)),
+        )
+        while True:
+            asked = racer.next(self.table(settings), self.marks.copies_of(settings))
+            if asked is None:
+                return
+            alive, (prompt, seed) = asked
+            place = prompt * len(studio.seeds) + seed
+            cells = [studio.cells([settings[i]])[place] for i in alive]
+            studio.renderer.fill(cells, studio.together, self.emit, self.stop)
+            self.score(cells)
+
+    def score(self, cells: Sequence[Any]) -> None:
+        """Score what is new."""
+        self.marks.take(cells, lambda done, total: self.emit(Preparing("scores", done, total)))
+
+    def ask(self, settings: Sequence[Setting]) -> None:
+        """Ask the model itself about settings it was not asked about yet."""
+        new = [s for s in settings if s not in self.judged]
+        if not self.studio.config.analysis.judge or not new:
+            return
+        for name in judgements:
+            pictures = judgements[name].model_validate({}).pictures(self.shelf)
+            if not pictures:
+                continue
+            column = self.judge.column(
+                new, pictures, lambda done, all_: self.emit(Preparing("judgement", done, all_))
+            )
+            self.bases[name] = column.control
+            for setting, values in zip(new, column.values, strict=True):
+                self.judged.setdefault(setting, {})[name] = values
+
+    def table(self, settings: Sequence[Setting]) -> Table:
+        """All numbers of these settings."""
+        judged = {
+            name: Column(np.stack([self.judged[s][name] for s in settings]), base)
+            for name, base in self.bases.items()
+        }
+        return replace(self.marks.table(settings), judged=judged)
+
+    def ranked(self, settings: Sequence[Setting]) -> Ranking:
+        """The ranking of these settings."""
+        copies = self.marks.copies_of(settings)
+        return rank(self.table(settings), self.facts, self.rules, copies)
+
+    def report(self, settings: Sequence[Setting], found: Ranking) -> int:
+        """Write the report and tell the verdict; the exit code."""
+        self.emit(Preparing("report"))
+        table = self.table(settings)
+        verdict = words.told(table, found, self.rules.rule, self._copies())
+        folder = self.sweep.path
+        write_findings(folder, self._findings(table, verdict))
+        page = report.write(folder)
+        choice = verdict["choice"] or {"epoch": None, "strength": None}
+        self.emit(
+            Decided(
+                found.state,
+                verdict["headline"],
+                choice["epoch"],
+                choice["strength"],
+                page.relative_to(folder).as_posix(),
+            )
+        )
+        return COMPLETED if found.state == "chosen" else UNDECIDED
+
+    def _copies(self) -> list[dict[str, Any]]:
+        studio = self.studio
+        texts = [prompt.text for prompt in studio.prompts]
+        return [
+            {
+                "epoch": cell.epoch,
+                "strength": cell.strength,
+                "prompt": texts.index(cell.prompt),
+                "seed": studio.seeds.index(cell.seed),
+                "training": self.shelf.training[training].name,
+                "similarity": similarity,
+            }
+            for cell, (training, similarity) in sorted(
+                self.marks.copied.items(), key=lambda item: repr(item[0])
+            )
+        ]
+
+    def _findings(self, table: Table, verdict: dict[str, Any]) -> Findings:
+        studio, config = self.studio, self.studio.config
+        kinds = {**{n: metrics[n] for n in self.marks.configs}}
+        told = [facts_of(name, kind) for name, kind in kinds.items()]
+        told += [facts_of(name, judgements[name]) for name in self.bases]
+        return Findings(
+            made=datetime.now(UTC).isoformat(timespec="seconds"),
+            title=config.name,
+            source={
+                "kind": "run" if config.run else "loras",
+                "name": config.run.name if config.run else config.name,
+            },
+            recipe=studio.facts(),
+            versions=versions(),
+            checkpoints=[
+                {"epoch": c.epoch, "label": c.label, "file": c.path.name, "step": c.step}
+                for c in studio.checkpoints
+            ],
+            metrics=told,
+            table=table,
+            spots=self.marks.spots(table.settings),
+            verdict=verdict,
+            summary=summary(table),
+            references={
+                "training": [shown.name for shown in self.shelf.training],
+                "held_out": [shown.name for shown in self.shelf.held_out],
+            },
+        )
+
+
+def _with_classes(there: Shelf, studio: Studio) -> Shelf:
+    """Where there are no class pictures, the base model's own of plain prompts stand for them."""
+    from PIL import Image
+
+    if there.classes:
+        return there
+    plain = {prompt.text for prompt in studio.prompts if prompt.kind == "plain"}
+    shown = []
+    for cell in studio.controls:
+        if cell.prompt in plain and studio.gallery.has(cell):
+            with Image.open(studio.gallery.path(cell)) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            shown.append(Shown(f"control, seed {cell.seed}", pixels, cell.prompt))
+    return replace(there, classes=shown)
+
+
+def _budget(sweep: Sweep, studio: Studio, settings: int) -> int:
+    """Pictures to spend on a race; 0 for the full grid. Settled once, so that it resumes."""
+    asked = studio.config.analysis
+    shots = len(studio.prompts) * len(studio.seeds)
+    if asked.renders:
+        return min(asked.renders, settings * shots)
+    if not asked.minutes:
+        return 0
+    path = sweep.path / "budget.json"
+    if path.is_file():
+        return int(json.loads(path.read_text(encoding="utf-8"))["renders"])
+    began = time.perf_counter()
+    few = studio.controls[: studio.together]
+    studio.renderer._render(few)
+    rate = len(few) / (time.perf_counter() - began)
+    renders = min(max(settings, int(60 * asked.minutes * rate)), settings * shots)
+    write_atomically(path, json.dumps({"renders": renders, "pictures_a_second": round(rate, 3)}))
+    return renders
+
+
+def _require_room(sweep: Sweep, studio: Studio) -> None:
+    width, height = studio.recipe.size
+    count = len(studio.cells(studio.settings)) + len(studio.controls)
+    needed = int(count * width * height * _BYTES_A_PIXEL)
+    require_space(sweep.path, needed, "the sweep's pictures")

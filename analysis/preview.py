@@ -1,0 +1,58 @@
+"""What a sweep will take, in words, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.studio import prompts_of
+from trainer.core.files import free_space
+
+if TYPE_CHECKING:
+    from analysis.cell import Checkpoint
+    from analysis.sweep import SweepConfig
+
+
+def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
+    """Facts to show: how many pictures, how long, how much disk."""
+    asked = config.analysis
+    prompts = prompts_of(config)
+    shots = len(prompts) * asked.seeds
+    grid = len(checkpoints) * len(asked.strengths) * shots
+    spent = min(grid, asked.renders) if asked.renders else grid
+    fine = 2 * shots if asked.fine else 0
+    total = spent + fine + shots
+    seconds = total * _seconds_a_picture(config)
+    return {
+        "compared": f"{len(checkpoints)} LoRA files x {len(asked.strengths)} strengths",
+        "prompts": "; ".join(p.text for p in prompts),
+        "pictures": f"{total:,}: {spent:,} of the grid's {grid:,}, {fine} finer, "
+        f"{shots} of the base model",
+        "time": f"about {_clock(seconds)} of rendering"
+        + (f", of which {asked.minutes:g} min are to be spent" if asked.minutes else ""),
+        "disk": f"about {total * _bytes_a_picture(config) / 1e6:,.0f} MB; "
+        f"{free_space(config.cache) / 1e9:,.0f} GB are free",
+    }
+
+
+def _seconds_a_picture(config: SweepConfig) -> float:
+    """From the FLOPs of the denoiser and what this machine multiplies in a second."""
+    from trainer.core import device
+    from trainer.engine.estimate import rate
+
+    plan = device.plan(config.device, config.precision)
+    side = config.analysis.side or config.model.resolution
+    outline = config.model.model_copy(update={"resolution": side}).outline("attention")
+    passes = config.analysis.steps * (2 if config.analysis.guidance > 1 else 1)
+    return outline.flops * passes / rate(plan)
+
+
+def _bytes_a_picture(config: SweepConfig) -> float:
+    side = config.analysis.side or config.model.resolution
+    return 1.6 * side * side
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

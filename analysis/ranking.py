@@ -1,0 +1,232 @@
+"""From a table to a choice: the most learned setting whose quality holds, or "can't tell".
+
+Two axes are kept apart: how much was learned, and whether quality is held. All is judged on
+differences at the same prompt and seed. `words` says what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from analysis.statistics import Contest, Intervals, contest, simultaneous
+from analysis.vetoes import Facts, Rules, clustered, counted, spread_out, vetoes_of, whole_settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.table import Array, Column, Setting, Table
+
+State = Literal["chosen", "cannot tell apart", "nothing learned", "nothing safe", "nothing scored"]
+Trained = Literal["too short", "right", "too long", "unknown"]
+
+LEARNED = ("dinov2", "clip_i", "fidelity", "moved")
+"""What tells how much was learned, the best first; "moved" is 1 - SSIM to the control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What was found. Arrays and indices go by the table's settings.
+
+    Attributes:
+        learned: The metric that told how much was learned; empty when none could.
+        gain: How much more was learned than the base model has; None without numbers.
+        real: Settings whose effect is real.
+        vetoes: Reasons against a setting, by its index.
+        field: Indices of the settings that competed, in the contest's order.
+        contest: Those compared with the best of them.
+        choice: Index of the chosen setting.
+        fit: Fall of the loss on held-out pictures, with intervals, when it was judged.
+    """
+
+    state: State
+    learned: str = ""
+    gain: Intervals | None = None
+    real: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    vetoes: Mapping[int, list[str]] = field(default_factory=dict)
+    field: Sequence[int] = ()
+    contest: Contest | None = None
+    choice: int | None = None
+    trained: Trained = "unknown"
+    overtrained_from: int | None = None
+    fit: Intervals | None = None
+
+    @property
+    def tied(self) -> list[int]:
+        """Settings that cannot be told apart from the best."""
+        if self.contest is None:
+            return []
+        return [index for index, tied in zip(self.field, self.contest.tied, strict=True) if tied]
+
+
+def rank(
+    table: Table, facts: Sequence[Facts], rules: Rules, copies: Mapping[int, float]
+) -> Ranking:
+    """Choose by the rules.
+
+    Args:
+        table: With NaN where there is no number; a setting without all its numbers does not
+            compete.
+        facts: Of the table's columns.
+        rules: How to choose.
+        copies: Share of copies of training pictures among a setting's pictures, by index.
+    """
+    if rules.rule == "ancestor":
+        return _by_brisque(table)
+    if rules.rule == "weights":
+        return _by_weights(table, facts, rules)
+    return _sweetspot(table, facts, rules, copies)
+
+
+def _sweetspot(
+    table: Table, facts: Sequence[Facts], rules: Rules, copies: Mapping[int, float]
+) -> Ranking:
+    name, column = learned_of(table)
+    prompts = counted(table, "trigger")
+    if column is None:
+        return Ranking("nothing scored")
+    values, control = column.values[:, prompts], np.nan_to_num(column.control[prompts])
+    whole = whole_settings(values)
+    if not whole.any():
+        return Ranking("nothing scored")
+    gain = spread_out(simultaneous(values[whole] - control), whole)
+    real = whole & _above_zero(gain) & (_moved(table, prompts) >= rules.least_moved)
+    vetoes = vetoes_of(table, facts, rules, copies, whole)
+    fit = _fit(table, whole)
+    over = _overtrained(table, vetoes, real)
+    found = Ranking("nothing learned", name, gain, real, vetoes, fit=fit, overtrained_from=over)
+    if not real.any():
+        return found
+    able = [i for i in range(len(real)) if real[i] and i not in vetoes]
+    if not able:
+        return _with(found, state="nothing safe", trained=_trained(table, found, None))
+    against = contest(values[able])
+    tied = [index for index, same in zip(able, against.tied, strict=True) if same]
+    alike = len(tied) == int(whole.sum()) > 1
+    state: State = "cannot tell apart" if alike else "chosen"
+    chosen = min(tied, key=lambda i: table.settings[i])
+    done = _with(found, state=state, field=able, contest=against, choice=chosen)
+    return _with(done, trained=_trained(table, done, values))
+
+
+def _above_zero(gain: Intervals) -> NDArray[np.bool_]:
+    """Settings whose gain is surely real; of a single picture each, those that gained at all."""
+    unknown = np.isneginf(gain.low)
+    return np.asarray(np.where(unknown, gain.mean > 0, gain.low > 0))
+
+
+def _with(found: Ranking, **changes: object) -> Ranking:
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def learned_of(table: Table) -> tuple[str, Column | None]:
+    """The best metric there is of how much was learned."""
+    from analysis.table import Column
+
+    for name in LEARNED:
+        column = table.columns.get(name)
+        if name == "moved" and "ssim" in table.columns:
+            ssim = table.columns["ssim"]
+            column = Column(1 - ssim.values, np.zeros_like(ssim.control))
+        if column is not None and np.isfinite(column.values).any():
+            return name, column
+    return "", None
+
+
+def _moved(table: Table, prompts: Sequence[int]) -> Array:
+    """Mean 1 - SSIM to the control; infinite where it was not measured."""
+    if "ssim" not in table.columns:
+        return np.full(len(table.settings), np.inf)
+    values = 1 - table.columns["ssim"].values[:, prompts]
+    counted = np.isfinite(values)
+    sums = np.where(counted, values, 0).sum(axis=(1, 2))
+    return np.asarray(sums / np.maximum(counted.sum(axis=(1, 2)), 1))
+
+
+def _fit(table: Table, whole: NDArray[np.bool_]) -> Intervals | None:
+    fit = table.judged.get("fit")
+    return None if fit is None else simultaneous(clustered(fit.control - fit.values))
+
+
+def near_one(table: Table) -> list[int]:
+    """Of each epoch the setting whose strength is nearest to 1, by epoch."""
+    best: dict[int, int] = {}
+    for index, (epoch, strength) in enumerate(table.settings):
+        held = best.get(epoch)
+        if held is None or abs(strength - 1) < abs(table.settings[held].strength - 1):
+            best[epoch] = index
+    return [best[epoch] for epoch in sorted(best)]
+
+
+def _overtrained(
+    table: Table, vetoes: Mapping[int, list[str]], real: NDArray[np.bool_]
+) -> int | None:
+    """The first epoch from which on, at full strength, every one is vetoed."""
+    first = None
+    for index in reversed(near_one(table)):
+        if index not in vetoes:
+            break
+        first = table.settings[index].epoch
+    return first
+
+
+def _trained(table: Table, found: Ranking, values: Array | None) -> Trained:
+    if found.overtrained_from is not None:
+        return "too long"
+    row = [i for i in near_one(table) if i not in found.vetoes]
+    if values is None or len(row) < 2 or not np.isfinite(values[row]).all():
+        return "unknown"
+    against = contest(values[row])
+    rising = against.best == len(row) - 1 and not against.tied[-2]
+    return "too short" if rising else "right"
+
+
+def finer(found: Ranking, settings: Sequence[Setting]) -> list[Setting]:
+    """Half a step to both sides of the chosen strength, at its epoch."""
+    if found.choice is None:
+        return []
+    chosen = settings[found.choice]
+    strengths = sorted({s.strength for s in settings})
+    place = strengths.index(chosen.strength)
+    near = [*strengths[max(0, place - 1) : place], *strengths[place + 1 : place + 2]]
+    return [chosen._replace(strength=round((chosen.strength + s) / 2, 4)) for s in near]
+
+
+def _by_brisque(table: Table) -> Ranking:
+    """The ancestors' rule: the lowest mean; within 0.01 the earliest epoch, the lowest strength."""
+    column = table.columns.get("brisque")
+    means = {} if column is None else _means(column.values)
+    if not means:
+        return Ranking("nothing scored", "brisque")
+    lowest = min(means.values())
+    alike = [i for i, mean in means.items() if mean - lowest <= 0.01]
+    return Ranking("chosen", "brisque", choice=min(alike, key=lambda i: table.settings[i]))
+
+
+def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
+    """Means scaled to 0 (worst of the sweep) to 1, weighed; what does not vary counts nothing."""
+    merit: dict[int, float] = {}
+    for fact in facts:
+        weight = rules.weights.get(fact.name, 0.0)
+        column = table.columns.get(fact.name)
+        if not weight or column is None:
+            continue
+        means = _means(column.values[:, counted(table, fact.counts)])
+        low, high = min(means.values(), default=0), max(means.values(), default=0)
+        for index, mean in means.items():
+            share = (mean - low) / (high - low) if high > low else 0.0
+            good = 1 - share if fact.better == "lower" else share
+            merit[index] = merit.get(index, 0.0) + weight * good
+    if not merit:
+        return Ranking("nothing scored", "weights")
+    best = max(merit.values())
+    alike = [i for i, value in merit.items() if value >= best - 1e-12]
+    return Ranking("chosen", "weights", choice=min(alike, key=lambda i: table.settings[i]))
+
+
+def _means(values: Array) -> dict[int, float]:
+    """The mean of each setting that has all its numbers, by index."""
+    return {i: float(v.mean()) for i, v in enumerate(values) if np.isfinite(v).all()}

@@ -1,0 +1,186 @@
+"""What speaks against a setting: quality that is surely not held, memory, copies.
+
+All is judged on differences to the base model at the same prompt and seed, with intervals that
+hold for all settings at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.statistics import Intervals, contest, simultaneous
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from analysis.table import Array, Table
+
+MARGINS = {"brisque": 5.0, "burn": 0.02, "diversity": 0.1}
+"""How much worse than the base model's own a mean may be. Mirroring alone moves BRISQUE by 3 to 11
+(docs/metrics.md); the others are judgement."""
+
+FEW_PICTURES = 4
+"""Below so many held-out pictures the draws, not the pictures, are what is resampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What ranking needs to know of a metric."""
+
+    name: str
+    axis: str
+    better: str
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the choice is made.
+
+    Attributes:
+        allowances: Level up to which a metric may be worse, since the person's own pictures are.
+        least_moved: Mean 1 - SSIM below which nothing was learned, whatever is significant.
+        drift: Share by which the loss on class pictures may rise.
+        copied: Share of copies among a setting's pictures that spoils it.
+        weights: For rule "weights".
+    """
+
+    rule: str = "sweetspot"
+    margins: Mapping[str, float] = field(default_factory=lambda: dict(MARGINS))
+    allowances: Mapping[str, float] = field(default_factory=dict)
+    least_moved: float = 0.02
+    drift: float = 0.1
+    copied: float = 0.5
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+def vetoes_of(
+    table: Table,
+    facts: Sequence[Facts],
+    rules: Rules,
+    copies: Mapping[int, float],
+    whole: NDArray[np.bool_],
+) -> dict[int, list[str]]:
+    """Reasons against settings, by index.
+
+    Args:
+        table: The numbers.
+        facts: Of the table's columns.
+        rules: What is allowed.
+        copies: Share of copies of training pictures among a setting's pictures, by index.
+        whole: Settings that have all their numbers.
+    """
+    found: dict[int, list[str]] = {}
+    for index, reason in (
+        *_worse_pictures(table, facts, rules, whole),
+        *_worse_judgement(table, rules, whole),
+    ):
+        found.setdefault(index, []).append(reason)
+    for index, share in copies.items():
+        if share >= rules.copied:
+            words = f"{100 * share:.0f}% of its pictures are copies of training pictures"
+            found.setdefault(index, []).append(words)
+    return found
+
+
+def leaning(table: Table, facts: Sequence[Facts], rules: Rules) -> set[int]:
+    """Settings whose mean quality is worse than allowed, sure or not: for whom to drop first."""
+    found: set[int] = set()
+    for fact in facts:
+        spans, allowed = _worsening(table, fact, rules, np.ones(len(table.settings), bool))
+        if spans is not None:
+            found |= {int(i) for i in np.flatnonzero(spans.mean > allowed)}
+    return found
+
+
+def _worse_pictures(
+    table: Table, facts: Sequence[Facts], rules: Rules, whole: NDArray[np.bool_]
+) -> list[tuple[int, str]]:
+    """Settings whose pictures are surely worse than the base model's, metric by metric."""
+    found = []
+    for fact in facts:
+        spans, allowed = _worsening(table, fact, rules, whole)
+        if spans is not None:
+            found += [
+                (int(i), f"{fact.name} is worse than the base model's by {spans.mean[i]:.3g}")
+                for i in np.flatnonzero(spans.low > allowed)
+            ]
+    return found
+
+
+def _worsening(
+    table: Table, fact: Facts, rules: Rules, whole: NDArray[np.bool_]
+) -> tuple[Intervals | None, float]:
+    """How much worse than the base model's a quality is, and how much of that is allowed."""
+    column = table.columns.get(fact.name)
+    if fact.axis != "quality" or fact.better == "neither" or column is None:
+        return None, 0.0
+    prompts = counted(table, fact.counts)
+    sign = 1 if fact.better == "lower" else -1
+    control = column.control[prompts]
+    usable = whole & whole_settings(column.values[:, prompts])
+    if not usable.any() or not np.isfinite(control).all():
+        return None, 0.0
+    allowed = rules.margins.get(fact.name, 0.0)
+    if fact.name in rules.allowances:
+        allowed = max(allowed, sign * (rules.allowances[fact.name] - float(control.mean())))
+    worse = sign * (column.values[usable][:, prompts] - control)
+    return spread_out(simultaneous(worse), usable), allowed
+
+
+def _worse_judgement(table: Table, rules: Rules, whole: NDArray[np.bool_]) -> list[tuple[int, str]]:
+    """Settings that forget the class, or have turned from learning to memorising."""
+    found: list[tuple[int, str]] = []
+    drift = table.judged.get("drift")
+    if drift is not None:
+        spans = simultaneous(clustered(drift.values - drift.control))
+        most = rules.drift * float(drift.control.mean())
+        share = spans.mean / float(drift.control.mean())
+        found += [
+            (int(i), f"its loss on pictures of the class rose by {100 * share[i]:.0f}%")
+            for i in np.flatnonzero(spans.low > most)
+        ]
+    fit = table.judged.get("fit")
+    if fit is not None:
+        against = contest(-clustered(fit.values))
+        best = table.settings[against.best]
+        for i in np.flatnonzero(~against.tied):
+            setting = table.settings[i]
+            if setting.epoch >= best.epoch and setting.strength >= best.strength:
+                found.append(
+                    (int(i), "it memorises: its loss on held-out pictures has risen past its best")
+                )
+    return [(i, words) for i, words in found if whole[i]]
+
+
+def clustered(values: Array) -> Array:
+    """Pictures as clusters; of very few pictures, each draw as one."""
+    if values.shape[1] >= FEW_PICTURES:
+        return values
+    return values.reshape(len(values), -1, 1)
+
+
+def counted(table: Table, counts: str) -> list[int]:
+    """Indices of the prompts that a metric counts on."""
+    kinds = [prompt.kind for prompt in table.prompts]
+    chosen = [i for i, kind in enumerate(kinds) if counts in ("all", kind)]
+    return chosen or list(range(len(kinds)))
+
+
+def whole_settings(values: Array) -> NDArray[np.bool_]:
+    """Which settings have all their numbers."""
+    return np.asarray(np.isfinite(values).all(axis=(1, 2)))
+
+
+def spread_out(some: Intervals, whole: NDArray[np.bool_]) -> Intervals:
+    """Intervals of the whole settings at their places, NaN at the others."""
+    places = []
+    for values in (some.mean, some.low, some.high):
+        full = np.full(len(whole), np.nan)
+        full[whole] = values
+        places.append(full)
+    return Intervals(*places)

@@ -1,0 +1,179 @@
+"""The commands about choosing: analyse, score, report, keep, votes. Prints; decides nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from trainer.job.run import Run
+
+commands = typer.Typer()
+votes_app = typer.Typer(help="Blind comparisons: pairs, votes, scores.", no_args_is_help=True)
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Texts = list[str] | None
+SweepFolder = Annotated[Path, typer.Argument(help="An analysis's folder, or its run's.")]
+
+
+@commands.command()
+def analyse(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A run (its folder or name), or LoRA files and folders of them."),
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this analysis.")] = None,
+    prompt: Annotated[Texts, typer.Option(help="Ask for what was trained; repeatable.")] = None,
+    plain: Annotated[Texts, typer.Option(help="Without the trigger word; repeatable.")] = None,
+    strengths: Annotated[str, typer.Option(help="0.4,0.6,0.8 or 0.2:1.2:0.2.")] = "",
+    seeds: Annotated[int, typer.Option(min=0, help="Pictures of each prompt.")] = 0,
+    budget: Annotated[str, typer.Option(help="Time to spend, like 10m: a race.")] = "",
+    renders: Annotated[int, typer.Option(min=0, help="Pictures to spend: a race.")] = 0,
+    rule: Annotated[str, typer.Option(help="sweetspot, ancestor or weights.")] = "",
+    base: Annotated[str, typer.Option(help="Base model of LoRA files.")] = "demo",
+    family: Annotated[str, typer.Option(help="Its family.")] = "sd",
+    dataset: Annotated[Path | None, typer.Option(help="Pictures they were trained on.")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="Pictures held back.")] = None,
+    trigger: Annotated[str, typer.Option(help="Their trigger word.")] = "",
+    class_word: Annotated[str, typer.Option(help="What the subject is.")] = "",
+    override: Annotated[
+        Texts, typer.Option("--set", metavar="analysis.FIELD=VALUE", help="Any setting.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--out", help="A new folder for the results.")] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where run folders are.")] = Path("runs"),
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it takes, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which epoch, at which strength: render, score, rank, explain.
+
+    Ends with 0 when there is a choice, and with 10 when the pictures cannot tell.
+    """
+    from analysis.sweep import Sweep
+    from app.sweeps import Named, minutes, numbers, planned, quoted, sweep_of
+    from app.watch import watch
+
+    if (resume is None) == (not sources):
+        raise typer.BadParameter("name a run or LoRA files, or --resume with an analysis's folder")
+    if resume is not None:
+        raise typer.Exit(watch(Sweep.open(resume), out, as_json=as_json))
+    changes = {
+        "prompts": quoted(prompt),
+        "plain_prompts": quoted(plain),
+        "strengths": numbers(strengths) if strengths else "",
+        "seeds": str(seeds or ""),
+        "minutes": str(minutes(budget)) if budget else "",
+        "renders": str(renders or ""),
+        "rule": rule,
+    }
+    asked = [f"analysis.{name}={value}" for name, value in changes.items() if value]
+    named = Named(base, family, dataset, held_out, trigger, class_word, [*asked, *(override or [])])
+    if plan:
+        _facts(planned(sources or [], named, runs), as_json=as_json)
+        return
+    sweep = sweep_of(sources or [], named, to, runs)
+    raise typer.Exit(watch(sweep, out, as_json=as_json))
+
+
+@commands.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="A folder of finished pictures.")],
+    control: Annotated[
+        Path | None, typer.Option(help="The base model's picture, or a folder of them.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="sweetspot or ancestor.")] = "sweetspot",
+    compat: Annotated[
+        bool, typer.Option("--compat", help="The ancestor scripts' own numbers, to the digit.")
+    ] = False,
+    pattern: Annotated[
+        str, typer.Option(help="How files are named, like 'e{epoch}_s{strength}_p{prompt}'.")
+    ] = "",
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Write a report in this new folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score finished pictures, from whatever program, and choose among them."""
+    from app.scores import Asked, print_scores, scored
+
+    told = scored(folder, control, Asked(rule, compat, pattern, to))
+    if as_json:
+        out.print_json(json.dumps(told.as_dict()))
+    else:
+        print_scores(told, out)
+    raise typer.Exit(told.exit_code)
+
+
+@commands.command()
+def report(folder: SweepFolder) -> None:
+    """Write the report anew from report.json."""
+    from analysis.report import write
+    from app.sweeps import find_sweep
+
+    _plain(f"wrote {write(find_sweep(folder))}")
+
+
+@commands.command()
+def keep(
+    folder: SweepFolder,
+    to: Annotated[Path | None, typer.Option("--out", help="A file or a folder.")] = None,
+    epoch: Annotated[int, typer.Option(min=0, help="Another epoch than the chosen.")] = 0,
+    strength: Annotated[float, typer.Option(help="Another strength than the chosen.")] = 0.0,
+    bake: Annotated[
+        bool, typer.Option("--bake", help="Multiply the strength in: use the file at 1.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file.")] = False,
+) -> None:
+    """Copy the chosen LoRA file out, with the verdict in its header."""
+    from analysis.keep import keep as keep_file
+    from analysis.sweep import Sweep
+    from analysis.table import Setting
+    from app.sweeps import find_sweep
+
+    if bool(epoch) != bool(strength):
+        raise typer.BadParameter("--epoch and --strength go together")
+    chosen = Setting(epoch, strength) if epoch else None
+    sweep = Sweep.open(find_sweep(folder))
+    kept = keep_file(sweep, to, chosen=chosen, into_alpha=bake, overwrite=overwrite)
+    _plain(f"kept epoch {kept.setting.epoch} as {kept.path}; use it at strength {kept.strength:g}")
+
+
+def train_run(run: Run, *, as_json: bool) -> int:
+    """Train, and analyse afterwards where the job says so; the exit code."""
+    from app.watch import watch
+
+    job = run.job
+    code = watch(run, out, as_json=as_json, processes=job.compute.processes)
+    if code == 0 and job.analysis.after_training:
+        code = analyse_run(run, [], as_json=as_json)
+    return code
+
+
+def analyse_run(run: Run, overrides: list[str], *, as_json: bool = False) -> int:
+    """Analyse a run that was just trained; the exit code."""
+    from app.sweeps import sweep_of_run
+    from app.watch import watch
+
+    sweep = sweep_of_run(run, overrides)
+    code = watch(sweep, out, as_json=as_json)
+    if not as_json and (sweep.path / "report.html").is_file():
+        _plain(f"report:      {sweep.path / 'report.html'}")
+    return code
+
+
+def _facts(facts: dict[str, Any], *, as_json: bool) -> None:
+    from app.checks import print_facts
+
+    if as_json:
+        out.print_json(json.dumps(facts))
+    else:
+        print_facts(facts, out)
+
+
+def _plain(line: str) -> None:
+    out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,109 @@
+"""Finished pictures, scored and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from trainer.core.errors import COMPLETED, UNDECIDED, DatasetError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A table of pictures and what was chosen.
+
+    Attributes:
+        rows: Plain values, a picture each.
+        choice: The chosen setting, or None.
+        told: The verdict in words.
+    """
+
+    rows: list[dict[str, Any]]
+    choice: Mapping[str, Any] | None
+    told: list[str]
+    exit_code: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The table for JSON."""
+        return {"rows": self.rows, "choice": self.choice, "told": self.told}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a folder is scored.
+
+    Attributes:
+        compat: By the ancestor scripts' own numbers.
+        pattern: How names are made; empty to find out.
+        to: A new folder for a report.
+    """
+
+    rule: str = "sweetspot"
+    compat: bool = False
+    pattern: str = ""
+    to: Path | None = None
+
+
+def scored(
+    folder: Path,
+    control: Path | None,
+    asked: Asked,
+) -> Scores:
+    """Score a folder of pictures.
+
+    Raises:
+        DatasetError: The folder has nothing to score, or compat has no controls.
+    """
+    from analysis.pictures import find
+
+    found = find(folder, control, asked.pattern)
+    if not asked.compat:
+        from analysis.folder import analyse_folder
+
+        return Scores(*analyse_folder(found, rule=asked.rule, to=asked.to))
+    if control is None:
+        raise DatasetError(
+            "the ancestors' table needs the base model's pictures",
+            where=str(folder),
+            hint="--control FILE_OR_FOLDER",
+        )
+    from analysis.ancestor import lines
+
+    table = lines(found)
+    told = table.as_dict()
+    strange = [f"{name}: its name says no epoch or strength" for name in found.strange]
+    code = COMPLETED if table.choice is not None else DatasetError.exit_code
+    return Scores(told["rows"], told["choice"], strange, code)
+
+
+def print_scores(scores: Scores, console: Console) -> None:
+    """The table and the choice."""
+    if scores.rows:
+        heads = [head for head in scores.rows[0] if head != "reason"]
+        grid = Grid(*heads, "why not", box=None)
+        for row in scores.rows:
+            cells = [_plain(row[head]) for head in heads]
+            grid.add_row(*cells, str(row.get("reason", "")))
+        console.print(grid)
+    if scores.choice:
+        words = ", ".join(f"{name} {value:g}" for name, value in scores.choice.items())
+        console.print(Text(f"choice: {words}", style="bold"))
+    elif scores.exit_code != COMPLETED:
+        undecided = scores.exit_code == UNDECIDED
+        console.print(Text("no choice" if undecided else "nothing could be scored", style="bold"))
+    for line in scores.told:
+        console.print(line, markup=False, highlight=False)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
