@@ -83,10 +83,9 @@ class Gallery:
 def _is_sound(path: Path) -> bool:
     """Whether all of the file's checksums hold."""
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG",)) as picture:
-                picture.verify()
+            Image.open(file, formats=("PNG",)).verify()
     except FileNotFoundError:
         return False
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):

@@ -114,15 +114,19 @@ def _place(stem: str, pattern: str) -> dict[str, float] | None:
             expression = expression.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>-?[0-9.]+)")
         match = re.fullmatch(expression, stem)
         return {k: float(v) for k, v in match.groupdict().items()} if match else None
+    found = _numbers(stem)
+    return found if found.keys() & {"epoch", "strength"} else None
+
+
+def _numbers(stem: str) -> dict[str, float]:
+    """The numbers that a name says in words, by what they are."""
     found: dict[str, float] = {}
     for name, expression in _WORDS.items():
         match = re.search(expression, stem, re.IGNORECASE)
         if match:
             found[name] = float(match[1])
-    if "epoch" not in found and "strength" not in found:
-        trailing = re.search(r"-(\d{6})(?!\d)", stem)
-        if trailing is None:
-            return None
+    trailing = re.search(r"-(\d{6})(?!\d)", stem)  # as kohya numbers its epochs
+    if "epoch" not in found and trailing:
         found["epoch"] = float(trailing[1])
     return found
 
@@ -177,7 +181,7 @@ def _controls(control: Path | None) -> _Controls:
         return _Controls(control, ())
     many = []
     for path in _files(control):
-        own = _place(path.stem, "") or {}
+        own = _numbers(path.stem)
         numbers = re.findall(r"\d+", path.stem)
         if numbers:
             own["number"] = float(numbers[-1])

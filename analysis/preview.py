@@ -38,13 +38,13 @@ def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str,
 def _seconds_a_picture(config: SweepConfig) -> float:
     """From the FLOPs of the denoiser and what this machine multiplies in a second."""
     from trainer.core import device
-    from trainer.engine.estimate import rate
+    from trainer.engine.estimate import SHARE_OF_RATE, rate
 
     plan = device.plan(config.device, config.precision)
     side = config.analysis.side or config.model.resolution
     outline = config.model.model_copy(update={"resolution": side}).outline("attention")
     passes = config.analysis.steps * (2 if config.analysis.guidance > 1 else 1)
-    return outline.flops * passes / rate(plan)
+    return outline.flops * passes / (SHARE_OF_RATE * rate(plan))
 
 
 def _bytes_a_picture(config: SweepConfig) -> float:

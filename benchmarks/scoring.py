@@ -176,14 +176,14 @@ def _fp32(picture: Any) -> float:
 
 
 def of_the_ancestors() -> dict[str, Way]:
-    """The ancestors' formulas, where our port of them is there."""
+    """The ancestors' formulas, where our port of them is there: other numbers, on purpose."""
     try:
-        ancestor = importlib.import_module("analysis.ancestor")
-        brisque, similarity = ancestor.brisque, ancestor.ssim
+        similarity = importlib.import_module("analysis.ancestor").ssim
+        brisque = importlib.import_module("analysis.ancestor_brisque").score
     except (ImportError, AttributeError) as absent:
         print(f"the ancestors' way is left out: {absent}")
         return {}
-    return {"the ancestors'": lambda a, b: (similarity(a, b), brisque(a))}
+    return {"the ancestors' formulas": lambda a, b: (similarity(luma(a), luma(b)), brisque(a))}
 
 
 def one_by_one(items: Sequence[Item], way: Way) -> Took:

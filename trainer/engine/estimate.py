@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GIB = 2**30
 _STATE = 3
 """A checkpoint holds the adapter and two moments of it."""
-_SHARE_OF_RATE = 0.35
+SHARE_OF_RATE = 0.35
 """How much of a matrix multiplication's rate a training step reaches (benchmarks/)."""
 _LATENT = 0.5
 """Bytes of the cache a pixel: mean and deviation, four channels, an eighth of each side, fp32."""
@@ -101,7 +101,7 @@ def estimate(job: JobConfig, plan: Plan, outline: Outline, course: Course) -> Ne
     return Needs(
         training=weights + 4 * (1 + _STATE + means) * parameters + kept + own,
         proof=4 * (network + parameters) + own,
-        seconds=work / (_SHARE_OF_RATE * rate(plan)) * (2 if job.prior.enabled else 1),
+        seconds=work / (SHARE_OF_RATE * rate(plan)) * (2 if job.prior.enabled else 1),
         disk=_disk(job, course, parameters, copies=_STATE + means),
         parameters=parameters,
     )

@@ -79,27 +79,28 @@ def _kind(name: str) -> str:
 
 
 def _faults(told: Spectrum) -> Iterator[str]:
+    count = len(told.modules) + len(told.broken) + len(told.left_out)
     if told.broken:
         yield (
-            f"{_modules(len(told.broken))} of {_all(told)} hold NaN or infinite values, the first "
-            f"is {told.broken[0]!r}: the file is spoilt, take an earlier epoch"
+            f"{_of(told.broken, count)} no numbers (NaN or infinite values), the first is "
+            f"{told.broken[0]!r}: the file is spoilt, take an earlier epoch"
         )
     if told.left_out:
         yield (
-            f"{_modules(len(told.left_out))} of {_all(told)} are more than a plain LoRA (DoRA, "
-            f"Tucker) and are not measured, the first is {told.left_out[0]!r}"
+            f"{_of(told.left_out, count)} more than a plain LoRA (DoRA, Tucker) and not measured, "
+            f"the first is {told.left_out[0]!r}"
         )
     if told.zeros and told.whole.norm:
         yield (
-            f"{_modules(len(told.zeros))} of {_all(told)} are zero: nothing was learned there, "
-            f"the first is {told.zeros[0]!r}"
+            f"{_of(told.zeros, count)} zero: nothing was learned there, the first is "
+            f"{told.zeros[0]!r}"
         )
     if told.modules and not told.whole.norm:
         yield "every module is zero: the LoRA changes nothing"
 
 
-def _all(told: Spectrum) -> int:
-    return len(told.modules) + len(told.broken) + len(told.left_out)
+def _of(some: list[str], count: int) -> str:
+    return f"{len(some)} of {_modules(count)} {'is' if len(some) == 1 else 'are'}"
 
 
 def _modules(count: int) -> str:
@@ -149,7 +150,7 @@ def _intruders(told: Spectrum) -> Iterator[str]:
     whole = told.whole
     if whole.intruders is None:
         return
-    among = f"{whole.looked} modules"
+    among = _modules(whole.looked)
     if whole.looked < whole.modules:
         among = f"the {whole.looked} modules that were looked into, of {whole.modules}"
     if not whole.intruders:
@@ -158,7 +159,7 @@ def _intruders(told: Spectrum) -> Iterator[str]:
     most = max(told.modules, key=lambda m: (m.intruders or 0, m.norm / (m.base_norm or 1.0)))
     verb = "has" if whole.intruded == 1 else "have"
     yield (
-        f"{whole.intruded} of {among} {verb} intruder dimensions, strong directions that the base "
-        f"model does not have, most of them in {most.block} ({most.name}): a sign of a learning "
-        "rate or strength that is too high, as found in language models; for pictures a hint only"
+        f"{whole.intruded} of {among} {verb} intruder dimensions (strong directions that the base "
+        f"model lacks), the most in {most.block}: a sign of a learning rate that is too high, as "
+        "found in language models; for pictures a hint"
     )
