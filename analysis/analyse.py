@@ -222,6 +222,7 @@ class _Work:
             for cell, (training, similarity) in sorted(
                 self.marks.copied.items(), key=lambda item: repr(item[0])
             )
+            if not cell.is_control
         ]
 
     def _findings(self, table: Table, verdict: dict[str, Any]) -> Findings:

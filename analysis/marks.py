@@ -62,7 +62,7 @@ class Marks:
     """Scores by cell and metric.
 
     Attributes:
-        copied: Cells that are copies: index of the training picture, and how alike.
+        copied: Pictures that are copies, controls too: index of the training picture, how alike.
     """
 
     studio: Studio
@@ -120,10 +120,12 @@ class Marks:
         return None if cell.is_control or not gallery.has(control) else gallery.path(control)
 
     def _find_copies(self, cells: Sequence[Cell]) -> None:
+        """Copies, unless the base model's own picture is as like: then nothing was copied."""
         training = [shown.pixels for shown in self.shelf.training]
         for cell in cells if training else ():
             (copy,) = copies([self.picture(cell)], training)
-            if copy is not None and not cell.is_control:
+            control = self.copied.get(Cell(0, 0.0, cell.prompt, cell.seed))
+            if copy is not None and (control is None or control[0] != copy.training):
                 self.copied[cell] = (copy.training, copy.similarity)
 
     def picture(self, cell: Cell) -> NDArray[np.uint8]:

@@ -124,7 +124,17 @@ def contest(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Contest:
     chance = np.bincount(winners, minlength=len(mean)) / len(drawn)
     others = width[np.arange(len(mean)) != best]
     smallest = float(np.median(others)) if len(others) else 0.0
-    return Contest(best, Intervals(behind, low, high), low <= 0, chance, smallest)
+    return Contest(best, Intervals(behind, low, high), _tied(mean, low <= 0), chance, smallest)
+
+
+def _tied(mean: Array, reaches: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those whose interval reaches 0, but for any below one that is surely behind.
+
+    A weak setting's difference varies more from prompt to prompt than a middling one's, so that
+    its interval alone can reach 0 where that of a better one does not.
+    """
+    surely = mean[~reaches].max(initial=-np.inf)
+    return np.asarray(reaches & (mean > surely))
 
 
 def _of_all_pairs(drawn: Array, mean: Array) -> float:

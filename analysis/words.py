@@ -170,24 +170,19 @@ def _neighbours(table: Table, found: Ranking) -> list[str]:
     index = {setting: i for i, setting in enumerate(table.settings)}
     same = sorted(s for s in table.settings if s.epoch == chosen.epoch)
     alike = sorted(s for s in table.settings if s.strength == chosen.strength)
-    words = []
+    traded, ruled_out = [], []
     for row in (same, alike):
         place = row.index(chosen)
         for other in (*row[max(0, place - 1) : place], *row[place + 1 : place + 2]):
-            words.append(_traded(found, index[other], called(other)))
-    return words
-
-
-def _traded(found: Ranking, other: int, name: str) -> str:
-    assert found.gain is not None
-    assert found.choice is not None
-    if other in found.vetoes:
-        return f"{name.capitalize()} is ruled out: {'; '.join(found.vetoes[other])}."
-    change = float(found.gain.mean[other] - found.gain.mean[found.choice])
-    if not np.isfinite(change):
-        return ""
-    more = "more" if change > 0 else "less"
-    return f"{name.capitalize()} would have {abs(change):.3f} {more} of that."
+            name = f"strength {other.strength:g}" if row is same else f"epoch {other.epoch}"
+            reasons = found.vetoes.get(index[other])
+            change = float(found.gain.mean[index[other]] - found.gain.mean[found.choice])
+            if reasons:
+                ruled_out.append(f"{name.capitalize()} is ruled out: {'; '.join(reasons)}.")
+            elif np.isfinite(change):
+                traded.append(f"{name} {abs(change):.3f} {'more' if change > 0 else 'less'}")
+    told = [f"Of that, its neighbours have: {', '.join(traded)}."] if traded else []
+    return told + ruled_out
 
 
 def _length(table: Table, found: Ranking) -> list[str]:

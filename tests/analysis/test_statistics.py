@@ -79,3 +79,12 @@ def test_the_same_setting_twice_is_tied_with_itself():
 
 def test_chances_sum_to_one():
     assert contest(drawn(5, 7, 4, 2)).chance.sum() == pytest.approx(1)
+
+
+def test_what_lies_below_a_setting_that_is_surely_behind_is_not_tied():
+    best, middle, weak = np.full((5, 2), 1.0), np.full((5, 2), 0.5), np.zeros((5, 2))
+    swing = np.linspace(-3, 3, 5)[:, None]
+    wobble = np.linspace(-0.01, 0.01, 10).reshape(5, 2)
+    found = contest(np.stack([best + wobble, middle - wobble, weak + swing]))
+    assert found.behind.low[2] < 0
+    assert list(found.tied) == [True, False, False]

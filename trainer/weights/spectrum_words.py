@@ -54,13 +54,13 @@ def _block(name: str) -> str:
     if text:
         number = text[1] or text[2] or "1"
         return TEXT if number == "1" else f"{TEXT} {number}"
+    older = re.search(r"(input|output)_blocks[._](\d+)", name)
+    if older:
+        return _older(older[1], int(older[2]))
     for pattern, words in _BLOCKS:
         found = re.search(pattern, name)
         if found:
             return words.format(*found.groups())
-    older = re.search(r"(input|output)_blocks[._](\d+)", name)
-    if older:
-        return _older(older[1], int(older[2]))
     return OTHER
 
 

@@ -192,7 +192,7 @@ def test_what_is_more_than_a_plain_lora_is_left_out(written):
         ("lora_unet_double_blocks_7_img_attn_qkv", "double blocks", "attention"),
         ("lora_unet_single_blocks_7_modulation_lin", "single blocks", "time and norm"),
         ("transformer.transformer_blocks.0.attn.to_q", "double blocks", "attention"),
-        ("transformer.single_transformer_blocks.0.proj_mlp", "single blocks", "other"),
+        ("transformer.single_transformer_blocks.0.proj_mlp", "single blocks", "feed-forward"),
         ("lora_unet_something_else", "other", "other"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Blind votes: which of two pictures people like better, and what follows from it."""
