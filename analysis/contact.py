@@ -16,7 +16,7 @@ from analysis.report_file import Cell, Key, Told, key, label_of, shot_of
 from analysis.sheet import Row, sheet
 
 _SIDE, _LEAST_SIDE = 128, 32
-_PIXELS = 30_000_000
+_PIXELS = 16_000_000
 """Of all pictures together; some viewers refuse much larger files."""
 
 _GAP, _LINE = 28, 20

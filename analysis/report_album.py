@@ -83,7 +83,7 @@ def album(folder: Path, names: Sequence[str], favoured: Collection[str] = ()) ->
         favoured: Those that are shown large; the first of them stay larger than the rest.
     """
     unique = list(dict.fromkeys(names))
-    look = _look_for(folder, unique)
+    look = look_for(folder, unique)
     large = set([name for name in unique if name in favoured][:_FAVOURED])
 
     def keep(name: str) -> _Kept | str:
@@ -101,7 +101,7 @@ def album(folder: Path, names: Sequence[str], favoured: Collection[str] = ()) ->
     )
 
 
-def _look_for(folder: Path, names: Sequence[str]) -> Look:
+def look_for(folder: Path, names: Sequence[str]) -> Look:
     """The best look at which all pictures stay within bounds, judged by a few of them."""
     few = names[:: max(1, len(names) // _PROBED)][:_PROBED]
     for looks, most in ((_GOOD, _FEW), (_SMALL, _MANY)):

@@ -25,7 +25,9 @@ def ruled_out(told: Told) -> list[dict[str, Any]]:
         {
             "reason": reason,
             "count": sum(map(len, places.values())),
-            "settings": [_at_strength(told, strength, places[strength]) for strength in sorted(places)],
+            "settings": [
+                _at_strength(told, strength, places[strength]) for strength in sorted(places)
+            ],
         }
         for reason, places in found.items()
     ]
@@ -72,6 +74,6 @@ def _ails(
 ) -> list[tuple[str, str]]:
     if status != "ok":
         return [(status, reason)]
-    if picture in unreadable:
+    if picture is not None and picture in unreadable:
         return [("cannot be shown", unreadable[picture])]
     return []

@@ -257,7 +257,9 @@ def label_of(told: Told, epoch: int) -> str:
 
 
 def called(told: Told, epoch: int, strength: float) -> str:
-    """A setting in words."""
+    """A setting in words; finished pictures without an epoch have 0."""
+    if not epoch:
+        return f"strength {strength:g}"
     return f"{label_of(told, epoch)} at strength {strength:g}"
 
 

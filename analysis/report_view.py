@@ -21,6 +21,7 @@ AXES = {
 }
 _BADGES = {"chosen": "good", "cannot tell apart": "open"}
 _KINDS = {"run": "run", "loras": "LoRA files", "pictures": "finished pictures"}
+_MINUS, _NONE = "\u2212", "\u2013"
 _BARS = 5
 """Settings whose chances are shown."""
 
@@ -38,6 +39,7 @@ def view(told: Told, pictures: Album) -> dict[str, Any]:
         "answer": _answer(told),
         "facts": facts(told),
         "bars": bars(told),
+        "safe": safe(told),
         "example": example and called(told, *key(example)),
         "shown": len(pictures.sources),
         "side": pictures.look.side if pictures.shrunk else 0,
@@ -85,7 +87,7 @@ def _answer(told: Told) -> dict[str, str] | None:
         return None
     files = {c["epoch"]: c["file"] for c in told["checkpoints"]}
     return {
-        "label": label_of(told, choice["epoch"]),
+        "label": label_of(told, choice["epoch"]) if choice["epoch"] else "",
         "strength": f"{choice['strength']:g}",
         "file": files.get(choice["epoch"], ""),
     }
@@ -104,7 +106,7 @@ def facts(told: Told) -> list[dict[str, str]]:
     found.append(("Ruled out", f"{len(verdict['vetoed'])} of {settings} settings"))
     if verdict["smallest_difference"] is not None:
         words = f"{verdict['smallest_difference']:.3g}"
-        found.append(("Smallest difference that could show", words))
+        found.append(("Smallest visible difference", words))
     if verdict["trained"] != "unknown":
         over = verdict["overtrained_from"]
         late = f", from epoch {over}" if over is not None else ""
@@ -137,6 +139,26 @@ def bars(told: Told) -> list[dict[str, Any]]:
             "chosen": key(one) == choice,
         }
         for one in shown
+    ]
+
+
+def safe(told: Told) -> list[dict[str, Any]]:
+    """The strengths at which each epoch acts and holds its quality, and where a bar shows them."""
+    strengths = [one["strength"] for one in told["summary"]]
+    rows = told["verdict"]["safe_strengths"]
+    if not strengths or not rows or min(strengths) == max(strengths):
+        return []
+    first, whole = min(strengths), max(strengths) - min(strengths)
+    return [
+        {
+            "label": label_of(told, one["epoch"]),
+            "left": round(100 * (one["low"] - first) / whole, 1),
+            "width": round(100 * (one["high"] - one["low"]) / whole, 1),
+            "words": f"{one['low']:g} to {one['high']:g}"
+            if one["low"] < one["high"]
+            else f"{one['low']:g} only",
+        }
+        for one in sorted(rows, key=lambda one: one["epoch"])
     ]
 
 
@@ -215,5 +237,5 @@ def _decimals(values: Sequence[float]) -> int:
 def number(value: float | None, places: int) -> dict[str, Any]:
     """A table's number: its text, and what it is sorted by."""
     if value is None:
-        return {"text": "–", "value": ""}
-    return {"text": f"{value:.{places}f}".replace("-", "−"), "value": f"{value:.10g}"}
+        return {"text": _NONE, "value": ""}
+    return {"text": f"{value:.{places}f}".replace("-", _MINUS), "value": f"{value:.10g}"}

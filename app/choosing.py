@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from trainer.job.run import Run
 
 commands = typer.Typer()
-votes_app = typer.Typer(help="Blind comparisons: pairs, votes, scores.", no_args_is_help=True)
 out = Console()
 err = Console(stderr=True)
 
@@ -141,6 +140,30 @@ def keep(
     sweep = Sweep.open(find_sweep(folder))
     kept = keep_file(sweep, to, chosen=chosen, into_alpha=bake, overwrite=overwrite)
     _plain(f"kept epoch {kept.setting.epoch} as {kept.path}; use it at strength {kept.strength:g}")
+
+
+def lora_spectrum(
+    file: Annotated[Path, typer.Argument(help="A .safetensors file.")],
+    base: Annotated[
+        str, typer.Option(help="Compare with this base model: demo, a folder, a hub name.")
+    ] = "",
+    family: Annotated[str, typer.Option(help="Its family.")] = "sd",
+    every: Annotated[bool, typer.Option("--all", help="Look into every module.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what a LoRA does to the weights: norms by block, ranks it uses, intruder dimensions."""
+    from app.spectrum import looking, print_spectrum
+    from trainer.families.base import families
+    from trainer.weights.intruders import STRONGEST
+    from trainer.weights.spectrum import spectrum
+
+    model = families[family].model_validate({"base": base}) if base else None
+    with looking(err) as progress:
+        told = spectrum(file, model, looked=None if every else STRONGEST, progress=progress)
+    if as_json:
+        out.print_json(json.dumps(told.as_dict(), default=str))
+    else:
+        print_spectrum(told, out)
 
 
 def train_run(run: Run, *, as_json: bool) -> int:

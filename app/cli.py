@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.choosing import analyse_run, commands, train_run
+from app.choosing import analyse_run, commands, lora_spectrum, train_run
+from app.voting import votes_app
 from trainer.core.errors import DatasetError, ResourceError, RunError, UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lora_app, name="lora")
 app.add_typer(runs_app, name="runs")
+app.add_typer(votes_app, name="votes")
+lora_app.command("spectrum")(lora_spectrum)
 for command in commands.registered_commands:
     app.registered_commands.append(command)
 

@@ -132,9 +132,7 @@ def test_the_reference_is_up_to_date(name, render):
 def test_exit_codes_in_the_docs_are_those_of_the_classes():
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "docs/exit-codes.md").read_text(), re.M)
     kinds = {kind.__name__: kind.exit_code for kind in errors.UserError.__subclasses__()}
-    plain = {
-        name: getattr(errors, name) for name in ("COMPLETED", "BUG", "UNDECIDED", "STOPPED")
-    }
+    plain = {name: getattr(errors, name) for name in ("COMPLETED", "BUG", "UNDECIDED", "STOPPED")}
     assert {name: int(number) for number, name in rows} == kinds | plain
 
 

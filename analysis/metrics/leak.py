@@ -18,6 +18,7 @@ from analysis.metrics.base import (
     metrics,
 )
 from analysis.metrics.measure_match import flat, luma, matched, too_small
+from analysis.metrics.measure_ssim import WINDOW, ssim
 
 
 @metrics.add
@@ -46,13 +47,8 @@ class Leak(MetricConfig):
 
 
 def _score(picture: Picture, control: Picture | None) -> Value:
-    from skimage.metrics import structural_similarity
-
     if control is None:
         return Unscored("missing", "there is no picture of the base model to compare with")
     seen, before = luma(picture), luma(matched(control, picture).control)
-    refused = too_small(picture, 11) or flat(seen, "the picture")
-    if refused:
-        return refused
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(1 - structural_similarity(seen, before, data_range=255, **settings))
+    refused = too_small(picture, WINDOW) or flat(seen, "the picture")
+    return refused or 1 - ssim(seen, before)

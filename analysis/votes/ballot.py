@@ -24,6 +24,9 @@ COLUMNS = ("prompt", "seed", "left", "right", "winner", "when", "who")
 """Of a CSV file, and the keys of a JSON line; the last two may be missing."""
 _OPTIONAL = ("when", "who")
 
+Rows = Iterator[tuple[int, Mapping[Any, Any] | str]]
+"""The number of each line, and what it says, or what is wrong with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -73,13 +76,16 @@ def read_votes(path: Path) -> Ballot:
     Raises:
         RunError: There is no such file, it is no text, or of another kind.
     """
-    rows = _reader(path)
     ballot = Ballot()
-    for number, row in rows:
+    for number, row in _rows(path):
         try:
-            ballot.votes.append(_vote(row))
+            vote = row if isinstance(row, str) else _vote(row)
         except ValueError as error:
-            ballot.problems.append(f"{path.name}, line {number}: {error}")
+            vote = str(error)
+        if isinstance(vote, Vote):
+            ballot.votes.append(vote)
+        else:
+            ballot.problems.append(f"{path.name}, line {number}: {vote}")
     return ballot
 
 
@@ -107,7 +113,7 @@ def merged(*several: Iterable[Vote]) -> list[Vote]:
     return list(dict.fromkeys(vote for votes in several for vote in votes))
 
 
-def _reader(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _rows(path: Path) -> Rows:
     ending = _ending(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -131,13 +137,12 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_rows(text: str, path: Path) -> Rows:
     """Rows with the number of their last line; semicolons are what some spreadsheets write."""
     header = text.partition("\n")[0]
     semicolons = header.count(";") > header.count(",")
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), delimiter=";" if semicolons else ",", restkey="", strict=True
-    )
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, delimiter=";" if semicolons else ",", strict=True)
     absent = [c for c in COLUMNS if c not in (reader.fieldnames or ()) and c not in _OPTIONAL]
     if absent:
         raise RunError(
@@ -147,35 +152,34 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         )
     while True:
         try:
-            row = next(reader, None)
+            row = next(reader)
         except csv.Error as error:
-            yield reader.line_num, {"": str(error)}
+            yield reader.reader.line_num, f"it is no CSV: {error}"
+        except StopIteration:
             return
-        if row is None:
-            return
-        yield reader.line_num, row
+        else:
+            yield reader.reader.line_num, row
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_rows(text: str) -> Rows:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError):
-            row = {"": "it is no JSON"}
-        yield number, row if isinstance(row, dict) else {"": "it is no JSON object"}
+            row = None
+        yield number, row if isinstance(row, dict) else "it is no JSON object"
 
 
-def _vote(row: Mapping[str, Any]) -> Vote:
+def _vote(row: Mapping[Any, Any]) -> Vote:
     """A vote.
 
     Raises:
         ValueError: With a sentence for people.
     """
-    if "" in row:
-        odd = row[""]
-        raise ValueError(odd if isinstance(odd, str) else f"it has {len(odd)} values too many")
+    if any(row.get(None) or ()):
+        raise ValueError(f"it has more values than there are columns: {row[None]}")
     left, right, winner = (_text(row, key) for key in ("left", "right", "winner"))
     if left == right:
         raise ValueError(f"both sides are {left!r}")
@@ -186,7 +190,7 @@ def _vote(row: Mapping[str, Any]) -> Vote:
     return Vote(pair, _winner(winner), _when(row), str(row.get("who") or "").strip())
 
 
-def _text(row: Mapping[str, Any], key: str) -> str:
+def _text(row: Mapping[Any, Any], key: str) -> str:
     value = row.get(key)
     text = "" if value is None else str(value).strip()
     if not text:
@@ -202,7 +206,7 @@ def _winner(text: str) -> Winner:
     raise ValueError(f"its winner is {text!r}, and must be left, right or tie")
 
 
-def _when(row: Mapping[str, Any]) -> datetime | None:
+def _when(row: Mapping[Any, Any]) -> datetime | None:
     """A time without a zone is taken as UTC."""
     text = str(row.get("when") or "").strip()
     if not text:

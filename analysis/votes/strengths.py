@@ -28,6 +28,7 @@ PRIOR = 2.0
 times."""
 _WIDTH = 1.959964
 _STEPS = 200
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ def score(
             float(strength[index]),
             float(strength[index] - _WIDTH * error[index]),
             float(strength[index] + _WIDTH * error[index]),
-            *(int(count) for count in counts[index]),
+            wins=int(counts[index, 0]),
+            losses=int(counts[index, 1]),
+            ties=int(counts[index, 2]),
             island=int(islands[index]),
         )
         for index, setting in enumerate(voted)
@@ -166,12 +169,11 @@ def _fit(pairs: Ints, outcome: Ints, islands: Ints, prior: float) -> tuple[Array
         slope, curve = _slope_and_curve(x, pairs, outcome, prior, tied=tied)
         curve[:-1, :-1] += same
         step = np.linalg.solve(curve, slope)
-        while _height(x + step, pairs, outcome, prior, tied=tied) < _height(
-            x, pairs, outcome, prior, tied=tied
-        ):
+        here = _height(x, pairs, outcome, prior, tied=tied)
+        while _height(x + step, pairs, outcome, prior, tied=tied) < here - _ROUNDING:
             step /= 2
         x += step
-        if np.abs(step).max(initial=0.0) < 1e-9:
+        if np.abs(step).max(initial=0.0) < _ROUNDING:
             break
     size = same.sum(axis=1)
     spread = np.diag(np.linalg.inv(curve))[:-1] - 1 / (size * (size + prior**-2))

@@ -1,137 +1,27 @@
-"""The report in a real browser, from disk, with the network off."""
+"""The report in a real browser, opened from disk with the network off."""
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw
 
 from analysis import report
-from trainer.core.errors import ResourceError, RunError
+from tests.analysis.report_data import NASTY, Made, write_analysis
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-EPOCHS, STRENGTHS, PROMPTS, SEEDS = (
-    (2, 4, 6, 8),
-    (0.4, 0.8, 1.2),
-    ("a fox", "a <b>dog</b>, \n“odd”"),
-    (7, 8),
+pytestmark = pytest.mark.ui
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 )
-
-
-def write_report(folder: Path) -> Path:
-    """A made-up analysis: pictures that turn redder, numbers that follow."""
-    (folder / "cells").mkdir(parents=True)
-    rows = [(e, s) for e in EPOCHS for s in STRENGTHS]
-    shots = [(p, k) for p in range(len(PROMPTS)) for k in range(len(SEEDS))]
-
-    def picture(name, dose):
-        image = Image.new("RGB", (64, 64), "white")
-        drawing = ImageDraw.Draw(image)
-        drawing.ellipse((8, 8, 56, 56), fill=(int(40 + 200 * dose), 90, int(220 - 180 * dose)))
-        image.save(folder / "cells" / name)
-        return f"cells/{name}"
-
-    def span(mean):
-        return {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-
-    told = {
-        "version": 1,
-        "made": "2026-11-26T12:00:00+00:00",
-        "title": "made up",
-        "source": {"kind": "run", "name": "2026-11-26-made-up"},
-        "recipe": {"steps": 20, "base model": "demo"},
-        "versions": {"torch": "2"},
-        "checkpoints": [
-            {"epoch": e, "label": f"epoch {e}", "file": f"x-e{e:04}.safetensors", "step": e}
-            for e in EPOCHS
-        ],
-        "strengths": list(STRENGTHS),
-        "prompts": [{"text": text, "kind": "trigger"} for text in PROMPTS],
-        "seeds": list(SEEDS),
-        "metrics": [
-            {
-                "name": name,
-                "title": title,
-                "axis": axis,
-                "better": better,
-                "limits": [None, None],
-                "counts": "all",
-                "meaning": "What it says.",
-                "distrust": "When it errs.",
-            }
-            for name, title, axis, better in (
-                ("fidelity", "Likeness", "learned", "higher"),
-                ("brisque", "BRISQUE", "quality", "lower"),
-            )
-        ],
-        "controls": [
-            {
-                "prompt": p,
-                "seed": k,
-                "picture": picture(f"c{p}{k}.png", 0),
-                "status": "ok",
-                "reason": "",
-                "scores": {"fidelity": 0.1, "brisque": 20.0},
-            }
-            for p, k in shots
-        ],
-        "cells": [
-            {
-                "epoch": e,
-                "strength": s,
-                "prompt": p,
-                "seed": k,
-                "picture": None
-                if (e, s, p, k) == (2, 0.4, 0, 0)
-                else picture(f"{e}{s}{p}{k}.png", e * s / 10),
-                "status": "failed" if (e, s, p, k) == (2, 0.4, 0, 0) else "ok",
-                "reason": "the memory is too small" if (e, s, p, k) == (2, 0.4, 0, 0) else "",
-                "scores": {"fidelity": e * s / 10, "brisque": 20 + e},
-                "unscored": {},
-            }
-            for e, s in rows
-            for p, k in shots
-        ],
-        "summary": [
-            {
-                "epoch": e,
-                "strength": s,
-                "metrics": {"fidelity": span(e * s / 10), "brisque": span(20 + e)},
-                "difference": {},
-            }
-            for e, s in rows
-        ],
-        "judged": [],
-        "verdict": {
-            "rule": "sweetspot",
-            "state": "chosen",
-            "choice": {"epoch": 4, "strength": 0.8},
-            "headline": "Keep epoch 4 at strength 0.8.",
-            "sentences": ["Because of this.", "And that </script> too."],
-            "tied": [{"epoch": 4, "strength": 0.8}, {"epoch": 6, "strength": 0.8}],
-            "vetoed": [{"epoch": 8, "strength": 1.2, "reasons": ["brisque is worse by 9"]}],
-            "chance": [{"epoch": 4, "strength": 0.8, "p": 0.6}],
-            "thin": "",
-            "smallest_difference": 0.1,
-            "overtrained_from": 8,
-            "trained": "too long",
-            "copies": [],
-            "safe_strengths": [{"epoch": 4, "low": 0.4, "high": 0.8}],
-            "learned_metric": "fidelity",
-        },
-        "references": {"training": ["00.png"], "held_out": []},
-    }
-    (folder / "report.json").write_text(json.dumps(told), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page_file(tmp_path_factory):
-    return report.write(write_report(tmp_path_factory.mktemp("report") / "one"))
 
 
 @pytest.fixture(scope="module")
@@ -140,141 +30,205 @@ def browser():
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
-    flags = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[f"--{flag}" for flag in flags.split()]
-        )
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return report.write(write_analysis(tmp_path_factory.mktemp("page") / "one"))
+
+
 @pytest.fixture
-def page(browser, page_file):
-    said = []
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
-    page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(page_file.as_uri())
-    yield page
-    context.close()
+def opened(browser, file):
+    """Opens the page as asked; fails when the console, a script or the network said anything."""
+    said, contexts = [], []
+
+    def open_page(path=file, **how):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **how})
+        context.set_offline(True)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: _note(said, request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
     assert said == []
 
 
-def test_the_verdict_stands_on_top_and_the_choice_is_outlined(page):
-    assert page.locator(".verdict .head").inner_text() == "Keep epoch 4 at strength 0.8."
-    assert page.locator("#heat-learned td.pick").inner_text() == "0.320"
-    assert page.locator("#heat-learned td.out").count() == 1
-    assert page.locator("#heat-learned td.tie").count() == 1
+def _note(said, url):
+    if not url.startswith(("file:", "data:")):
+        said.append(url)
 
 
-def test_the_slider_uncovers_the_base_models_picture(page):
-    frame = page.locator("#first")
-    assert frame.evaluate("n => n.style.getPropertyValue('--cut')") == "50%"
-    page.locator("input[data-for=first]").fill("90")
-    assert frame.evaluate("n => n.style.getPropertyValue('--cut')") == "90%"
+def values(page, column):
+    cells = page.locator(f"#all tbody tr td:nth-child({column})")
+    return [float(text.replace("\u2212", "-")) for text in cells.all_inner_texts()]
 
 
-def test_the_table_sorts_both_ways(page):
-    button = page.get_by_role("button", name="Likeness")
-    cells = page.locator("#settings tbody tr td:nth-child(3)")
-    button.click()
-    rising = [float(text) for text in cells.all_inner_texts()]
-    button.click()
-    falling = [float(text) for text in cells.all_inner_texts()]
-    assert rising == sorted(rising)
-    assert falling == sorted(rising, reverse=True)
-    assert page.locator("#settings th[aria-sort=descending]").count() == 1
+def test_the_verdict_stands_on_top_with_its_pictures(opened):
+    page = opened()
+    assert page.locator(".badge").inner_text() == "Chosen"
+    assert page.locator(".answer").inner_text().split() == ["Epoch", "60", "at", "strength", "0.8"]
+    assert page.locator("h1").inner_text().startswith("Keep epoch 60 at strength 0.8")
+    for layer in (".under", ".over"):
+        image = page.locator(f"#first {layer}")
+        image.wait_for()
+        assert image.evaluate("async n => { await n.decode(); return n.naturalWidth }") == 64
 
 
-def test_a_picture_opens_and_arrows_move_on(page):
-    page.get_by_role("button", name="epoch 4 at strength 0.8").click()
-    title = page.locator("#zoom-title")
-    assert "epoch 4 at strength 0.8" in title.inner_text()
+def test_a_map_marks_the_choice_the_ties_and_what_is_ruled_out(opened):
+    page = opened()
+    for place in ("#heat-learned", "#heat-quality"):
+        assert page.locator(f"{place} td.pick button").count() == 1
+        assert page.locator(f"{place} td.tie button").count() == 1
+        out = page.locator(f"{place} td.out button")
+        assert out.count() == 4
+        assert "ruled out: BRISQUE is surely worse by 9 <than> before" in out.first.get_attribute(
+            "aria-label"
+        )
+    assert page.locator("#heat-learned td.pick").inner_text() == "+0.36"
+
+
+def test_maps_and_curves_switch_between_change_and_value(opened):
+    page = opened()
+    page.locator("input[name=mode][value=value]").check()
+    assert page.locator("#heat-learned td.pick").inner_text() == "0.66"
+    page.locator("#pick-learned").select_option("fit")
+    assert "lower is better" in page.locator("#heat-learned caption").inner_text()
+    page.locator("#pick-curve").select_option("brisque")
+    assert page.locator("#over-epoch-title").inner_text().startswith("BRISQUE, epoch by epoch")
+
+
+def test_arrow_keys_move_through_a_map(opened):
+    page = opened()
+    page.locator("#heat-learned td.pick button").focus()
     page.keyboard.press("ArrowRight")
-    assert "epoch 4 at strength 1.2" in title.inner_text()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.dataset.at") == "80|1"
+    assert page.locator("#readout").inner_text().startswith("epoch 80 at strength 1")
+    page.keyboard.press("Enter")
+    assert page.locator("#zoom-title").inner_text() == "epoch 80 at strength 1"
+
+
+def test_the_slider_uncovers_the_base_models_picture(opened):
+    page = opened()
+    clip = "n => getComputedStyle(n.querySelector('.over')).clipPath"
+    frame = page.locator("#first")
+    assert frame.evaluate(clip) == "inset(0px 0px 0px 50%)"
+    box = frame.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.3, steps=4)
+    page.mouse.up()
+    moved = float(frame.evaluate(clip).split()[-1].rstrip("%)"))
+    assert 80 < moved < 100
+    page.keyboard.press("Home")
+    assert frame.evaluate(clip) == "inset(0px 0px 0px 0%)"
+
+
+def test_the_table_sorts_both_ways(opened):
+    page = opened()
+    button = page.get_by_role("button", name="Likeness to the references")
+    button.click()
+    assert page.locator("#all th[aria-sort=ascending]").count() == 1
+    rising = values(page, 4)
+    button.click()
+    assert page.locator("#all th[aria-sort=descending]").count() == 1
+    assert len(set(rising)) > 20
+    assert rising == sorted(rising)
+    assert values(page, 4) == rising[::-1]
+
+
+def test_a_picture_opens_and_arrow_keys_move_between_settings(opened):
+    page = opened()
+    page.locator("#sheet td.pick button").click()
+    title = page.locator("#zoom-title")
+    assert title.inner_text() == "epoch 60 at strength 0.8"
+    before = page.locator("#zoom-frame .over").get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    assert title.inner_text() == "epoch 60 at strength 1"
+    assert page.locator("#zoom-frame .over").get_attribute("src") != before
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert title.inner_text() == "epoch 120 at strength 1.2"
+    told = page.locator("#zoom-standing").inner_text()
+    assert told.startswith("Ruled out: BRISQUE is surely worse")
+    assert "a copy of the training picture 00.png" in told
+    assert page.locator("#zoom-scores tr").count() == 4
     page.keyboard.press("Escape")
     assert not page.locator("#zoom").evaluate("n => n.open")
 
 
-def test_a_picture_that_failed_says_why(page):
-    assert "the memory is too small" in page.locator("#sheet").inner_text()
-    assert "the memory is too small" in page.locator("section[aria-labelledby=failed]").inner_text()
+def test_a_picture_that_failed_says_why_where_it_would_be(opened):
+    page = opened()
+    reason = "the memory is too small for <this> picture"
+    assert reason in page.locator("#sheet").inner_text()
+    assert reason in page.locator("#faults").inner_text()
+    page.locator("#sheet button.shot").first.click()
+    assert page.locator("#zoom-gap").inner_text() == f"There is no picture: {reason}"
 
 
-def test_prompts_are_text_and_never_markup(page):
-    page.locator("#prompt").select_option("1")
-    assert page.locator("#prompt b").count() == 0
-    assert "<b>dog</b>" in page.locator("#prompt").inner_text()
+def test_a_prompt_with_markup_is_shown_as_it_was_written(opened):
+    page = opened()
+    page.locator("#prompt").select_option("3")
+    page.locator("#sheet td.pick button").click()
+    assert page.locator("#zoom-shot").evaluate("n => n.textContent") == f"{NASTY}, seed 1000"
+    assert page.locator("b").count() == 0
 
 
-def test_on_a_phone_nothing_but_tables_scrolls_sideways(browser, page_file):
-    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
-    page = context.new_page()
-    page.goto(page_file.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    context.close()
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_nothing_but_tables_scrolls_sideways(opened, width):
+    page = opened(viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_on_paper_both_pictures_are_shown_and_no_slider(opened):
+    page = opened(viewport={"width": 794, "height": 1123})
+    page.emulate_media(media="print")
+    under, over = (page.locator(f"#first {layer}").bounding_box() for layer in (".under", ".over"))
+    assert under["x"] + under["width"] <= over["x"] + 1
+    assert not page.locator("#first .slide").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, page_file, scheme):
+@pytest.mark.parametrize("zoomed", [False, True], ids=["page", "dialog"])
+def test_axe_finds_nothing_serious(opened, scheme, zoomed):
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(color_scheme=scheme, bypass_csp=True, offline=True)
-    page = context.new_page()
-    page.goto(page_file.as_uri())
+    page = opened(color_scheme=scheme, bypass_csp=True)
+    if zoomed:
+        page.locator("#sheet td.pick button").click()
     found = Axe().run(page).response["violations"]
-    context.close()
-    assert [
-        (v["id"], v["nodes"][0]["html"][:120])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ] == []
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in serious] == []
 
 
-def test_tables_say_the_same_as_the_page(page_file):
-    import csv
-
-    with (page_file.parent / "scores.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 4 * 3 * 4 + 4
-    assert {row["prompt"] for row in rows} == set(PROMPTS)
-    assert math.isclose(float(rows[5]["fidelity"]), 0.16)
-
-
-def test_a_damaged_or_newer_report_is_refused_in_one_sentence(tmp_path):
-    folder = write_report(tmp_path / "two")
-    path = folder / "report.json"
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(whole[:200], encoding="utf-8")
-    with pytest.raises(RunError, match="damaged"):
-        report.write(folder)
-    path.write_text(whole.replace('"version": 1', '"version": 9'), encoding="utf-8")
-    with pytest.raises(RunError, match="version 9"):
-        report.write(folder)
-    with pytest.raises(RunError, match=r"no report\.json"):
-        report.write(tmp_path)
-
-
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
-    folder = write_report(tmp_path / "three")
-    (folder / "scores.csv").mkdir()
-    with pytest.raises(ResourceError):
-        report.write(folder)
-
-
-def test_five_thousand_pictures_stay_a_page_that_opens(tmp_path):
-    folder = write_report(tmp_path / "four")
-    told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    noise = Image.effect_noise((256, 256), 90).convert("RGB")
-    names = [f"cells/n{n:04}.png" for n in range(5000)]
-    noise.save(folder / names[0])
-    content = (folder / names[0]).read_bytes()
-    for name in names[1:]:
-        (folder / name).hardlink_to(folder / names[0])
-    album = report.embed(folder, names[:5000:10])
-    assert content
-    assert album.shrunk in report._SIDES
-    assert sum(map(len, album.sources.values())) < 1.5 * report._BUDGET
-    assert told["version"] == 1
+@pytest.mark.parametrize(
+    "made",
+    [
+        Made(epochs=(0,), strengths=(0.2, 0.4, 0.6, 0.8, 1.0), prompts=("prompt 0",), seeds=(0,)),
+        Made(epochs=(1, 2, 3, 4, 5), strengths=(1.0,), prompts=("prompt 0",), seeds=(0,)),
+    ],
+    ids=["strengths alone", "epochs alone"],
+)
+def test_a_sweep_along_one_axis_has_its_maps_and_curves(opened, tmp_path, made):
+    pick = {"epoch": made.epochs[-1], "strength": made.strengths[-1]}
+    verdict = {"choice": pick, "tied": [pick], "vetoed": [], "chance": [], "copies": []}
+    alone = Made(made.epochs, made.strengths, made.prompts, made.seeds, 32, None, verdict=verdict)
+    page = opened(report.write(write_analysis(tmp_path / "one", alone)))
+    count = len(made.epochs) * len(made.strengths)
+    assert page.locator("#heat-learned td button").count() == count
+    assert page.locator("#over-epoch svg .dot").count() == len(made.epochs)
+    assert page.locator("#over-strength svg .dot").count() == len(made.strengths)
+    assert page.locator("svg").evaluate_all("some => some.every(n => !/NaN/.test(n.outerHTML))")

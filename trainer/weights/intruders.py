@@ -4,6 +4,9 @@ Shuttleworth et al., "LoRA vs Full Fine-tuning: An Illusion of Equivalence" (arX
 algorithm 1: of the strongest left singular vectors of `W + BA`, those that are like no left
 singular vector of `W`. One decomposition of `W` serves every LoRA: in its own directions the
 tuned layer is a diagonal plus an update of rank r, whose strongest vectors take milliseconds.
+
+Found in language models, where intruders cause forgetting; for pictures a hint. In a layer whose
+singular values are nearly equal (an untrained one) any update turns them all, so all intrude.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ class Basis:
     @classmethod
     def of(cls, weight: Array) -> Basis:
         """The decomposition of a layer `(out, in)`."""
-        return cls(*np.linalg.svd(weight, full_matrices=False))
+        return cls(*svd(weight))
 
     @property
     def bytes(self) -> int:
@@ -143,7 +146,8 @@ class Base:
             weight = self._networks[part].get_submodule(path).weight
         except (KeyError, AttributeError) as error:
             raise AdapterError(
-                f"the base model {self.name!r} has no layer {name!r}",
+                f"the base model has no layer {name!r}",
+                where=self.name,
                 hint="the base model that the LoRA was trained on",
             ) from error
         flat: Array = weight.detach().flatten(1).double().numpy()
@@ -157,6 +161,28 @@ class Base:
         if sum(kept.bytes for kept in self._bases.values()) + basis.bytes <= _KEPT:
             self._bases[name] = basis
         return basis
+
+
+def svd(matrix: Array) -> tuple[Array, Array, Array]:
+    """`matrix = u @ diag(s) @ vt`, no larger than need be.
+
+    By torch, since NumPy's threads wait for one another where another process keeps the cores
+    busy, which takes 100 times as long; and upright, which takes a quarter of the time.
+    """
+    import torch
+
+    wide = matrix.shape[1] > matrix.shape[0]
+    tall = torch.from_numpy(matrix).T if wide else torch.from_numpy(matrix)
+    u, s, vt = (part.numpy() for part in torch.linalg.svd(tall, full_matrices=False))
+    return (vt.T, s, u.T) if wide else (u, s, vt)
+
+
+def upper(matrix: Array) -> Array:
+    """R of the matrix's QR decomposition."""
+    import torch
+
+    r: Array = torch.linalg.qr(torch.from_numpy(matrix), mode="r").R.numpy()
+    return r
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +241,8 @@ def _weighed(module: Module, base: Base, own: str) -> Module:
     if weight.shape != module.shape:
         raise AdapterError(
             f"{module.name!r} changes a layer of {module.shape[0]} x {module.shape[1]}, and that "
-            f"of the base model {base.name!r} is {weight.shape[0]} x {weight.shape[1]}",
+            f"of the base model is {weight.shape[0]} x {weight.shape[1]}",
+            where=base.name,
             hint="the base model that the LoRA was trained on",
         )
     norm = float(np.linalg.norm(weight))
@@ -227,7 +254,7 @@ def _coordinates(factor: Array, basis: Array) -> Array:
     inside = basis.T @ factor
     if basis.shape[0] == basis.shape[1]:
         return np.asarray(inside)
-    return np.vstack([inside, np.linalg.qr(factor - basis @ inside, mode="r")])
+    return np.vstack([inside, upper(factor - basis @ inside)])
 
 
 def _strongest(s: Array, left: Array, right: Array, top: int) -> tuple[Array, Array]:
@@ -239,7 +266,7 @@ def _strongest(s: Array, left: Array, right: Array, top: int) -> tuple[Array, Ar
     if count <= _DENSE * top:
         whole = left @ right.T
         whole[range(count), range(count)] += s
-        u, values, _ = np.linalg.svd(whole, full_matrices=False)
+        u, values, _ = svd(whole)
         return u[:, :top], values[:top]
 
     def forth(x: Array) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from trainer.weights.files import LoraFile, read
 from trainer.weights.inspect import guess_family
-from trainer.weights.intruders import STRONGEST, Base, Hunt, compare
+from trainer.weights.intruders import STRONGEST, Base, Hunt, compare, svd, upper
 from trainer.weights.spectrum_words import WHOLE, place, sentences
 
 if TYPE_CHECKING:
@@ -217,8 +217,7 @@ def _factors(tensors: Mapping[str, Tensor], pair: Pair, alpha: float) -> Factors
 
 def _measure(name: str, a: Array, b: Array, alpha: float) -> Module:
     """QR of both factors, then an SVD of rank x rank."""
-    left, right = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (b, a.T))
-    values = np.linalg.svd(left @ right.T, compute_uv=False)
+    _, values, _ = svd(upper(b) @ upper(a.T).T)
     block, kind = place(name)
     norm, largest = float(np.linalg.norm(values)), float(values[0])
     return Module(

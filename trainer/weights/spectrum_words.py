@@ -95,7 +95,9 @@ def _faults(told: Spectrum) -> Iterator[str]:
             f"{_of(told.zeros, count)} zero: nothing was learned there, the first is "
             f"{told.zeros[0]!r}"
         )
-    if told.modules and not told.whole.norm:
+    if not told.modules:
+        yield "none of its modules could be measured"
+    elif not told.whole.norm:
         yield "every module is zero: the LoRA changes nothing"
 
 
@@ -152,7 +154,7 @@ def _intruders(told: Spectrum) -> Iterator[str]:
         return
     among = _modules(whole.looked)
     if whole.looked < whole.modules:
-        among = f"the {whole.looked} modules that were looked into, of {whole.modules}"
+        among = f"the {whole.looked} modules that were looked into ({whole.modules} in all)"
     if not whole.intruders:
         yield f"none of {among} has intruder dimensions"
         return

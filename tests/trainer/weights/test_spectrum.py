@@ -172,6 +172,14 @@ def test_what_is_more_than_a_plain_lora_is_left_out(written):
     assert "more than a plain LoRA" in told.sentences[0]
 
 
+def test_a_file_of_halves_has_nothing_to_measure(tmp_path):
+    path = tmp_path / "halves.safetensors"
+    safetensors.torch.save_file({f"{DOWN}.lora_down.weight": torch.ones(2, 3)}, path)
+    told = spectrum(path)
+    assert (told.whole.modules, told.whole.norm, told.whole.rank_99) == (0, 0.0, 0)
+    assert told.sentences == ["none of its modules could be measured"]
+
+
 @pytest.mark.parametrize(
     ("name", "block", "kind"),
     [
@@ -277,7 +285,7 @@ def test_only_the_modules_that_change_most_are_looked_into_unless_all_are_asked_
     looked = [module.relative for module in told.modules if module.intruders is not None]
     assert sorted(looked) == sorted(module.relative for module in told.modules)[-5:]
     assert steps == [(done, 5) for done in range(1, 6)]
-    assert f"the 5 modules that were looked into, of {len(told.modules)}" in told.sentences[-1]
+    assert f"the 5 modules that were looked into ({len(told.modules)} in all)" in told.sentences[-1]
     assert spectrum(own_lora[0], base, looked=None).whole.looked == len(told.modules)
 
 
@@ -297,6 +305,8 @@ def test_a_lora_for_another_model_is_refused(demo, written, name, shape, said):
 
 def test_it_goes_into_json_with_and_without_a_base(tiny_sd, own_lora):
     for base in (None, SdConfig(base=str(tiny_sd))):
-        told = json.loads(json.dumps(spectrum(own_lora[0], base).as_dict(), allow_nan=False))
+        told = json.loads(
+            json.dumps(spectrum(own_lora[0], base, looked=1).as_dict(), allow_nan=False)
+        )
         assert told["family"] == "Stable Diffusion 1.x"
         assert (told["whole"]["relative"] is None) == (base is None)
