@@ -43,7 +43,7 @@ def contact_sheet(folder: Path, told: Told, readable: Collection[str]) -> Image.
         _titled(_block(told, pictures, (one["prompt"], one["seed"]), side), shot_of(told, one))
         for one in told["controls"]
     ]
-    return _laid_out(blocks, _heading(told))
+    return _laid_out(blocks, _heading(told), max(1, len(told["seeds"])))
 
 
 def _all(told: Told) -> list[Cell]:
@@ -85,11 +85,12 @@ def _titled(block: Image.Image, title: str) -> Image.Image:
     return whole
 
 
-def _laid_out(blocks: Sequence[Image.Image], heading: str) -> Image.Image:
-    """Blocks in as many columns as make the whole about as wide as it is high."""
+def _laid_out(blocks: Sequence[Image.Image], heading: str, seeds: int) -> Image.Image:
+    """Blocks on a sheet that is about square; a prompt's seeds stay in one row where they fit."""
     width = max(block.width for block in blocks) + _GAP
     height = max(block.height for block in blocks) + _GAP
-    columns = max(1, min(len(blocks), round(math.sqrt(len(blocks) * height / width))))
+    square = max(1, min(len(blocks), round(math.sqrt(len(blocks) * height / width))))
+    columns = square // seeds * seeds or square
     top = 56
     size = (columns * width + _GAP, top + math.ceil(len(blocks) / columns) * height)
     whole = Image.new("RGB", size, _PAPER)

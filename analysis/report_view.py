@@ -38,6 +38,7 @@ def view(told: Told, pictures: Album) -> dict[str, Any]:
         "badge": _BADGES.get(verdict["state"], "none"),
         "answer": _answer(told),
         "facts": facts(told),
+        "others": _others(told),
         "bars": bars(told),
         "safe": safe(told),
         "example": example and called(told, *key(example)),
@@ -102,7 +103,7 @@ def facts(told: Told) -> list[dict[str, str]]:
     if choice and key(choice) in chances:
         found.append(("Chance to be the very best", percent(chances[key(choice)])))
     if verdict["tied"]:
-        found.append(("Cannot be told apart", f"{len(verdict['tied'])} of {settings} settings"))
+        found.append(("Cannot be told apart from it", _other_settings(_others(told))))
     found.append(("Ruled out", f"{len(verdict['vetoed'])} of {settings} settings"))
     if verdict["smallest_difference"] is not None:
         words = f"{verdict['smallest_difference']:.3g}"
@@ -115,6 +116,18 @@ def facts(told: Told) -> list[dict[str, str]]:
     if safe:
         found.append(("Safe strengths", f"{safe[0]['low']:g} to {safe[0]['high']:g}"))
     return [{"term": term, "words": words} for term, words in found]
+
+
+def _others(told: Told) -> int:
+    """Settings besides the choice that cannot be told apart from the best."""
+    choice = told["verdict"]["choice"]
+    return sum(choice is None or key(one) != key(choice) for one in told["verdict"]["tied"])
+
+
+def _other_settings(count: int) -> str:
+    if not count:
+        return "no other setting"
+    return "1 other setting" if count == 1 else f"{count} other settings"
 
 
 def percent(share: float) -> str:

@@ -180,8 +180,9 @@ def _neighbours(table: Table, found: Ranking) -> list[str]:
             if reasons:
                 ruled_out.append(f"{name.capitalize()} is ruled out: {'; '.join(reasons)}.")
             elif np.isfinite(change):
-                traded.append(f"{name} {abs(change):.3f} {'more' if change > 0 else 'less'}")
-    told = [f"Of that, its neighbours have: {', '.join(traded)}."] if traded else []
+                more = "more" if change > 0 else "less"
+                traded.append(f"{abs(change):.3f} {more} at {name}")
+    told = [f"Its neighbours have {', '.join(traded)}."] if traded else []
     return told + ruled_out
 
 

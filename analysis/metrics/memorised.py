@@ -23,10 +23,10 @@ from analysis.metrics.base import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-COPY = 0.9
-"""So much do small grey versions of a copy and its original correlate, at the least."""
+COPY = 0.85
+"""So much do a copy and its original correlate, at the least, in what sets the original apart."""
 
-_SMALL = 32
+_SMALL = 64
 """Side of the small versions, px."""
 
 _SHIFTS = (-1, 0, 1)
@@ -38,7 +38,7 @@ class Copy:
 
     Attributes:
         training: Index of the training picture.
-        similarity: Correlation of small grey versions, 0 to 1.
+        similarity: Correlation of small versions, 0 to 1.
     """
 
     training: int
@@ -80,18 +80,22 @@ class Memorised(MetricConfig):
 def copies(pictures: Sequence[Picture], training: Sequence[Picture]) -> list[Copy | None]:
     """Which pictures are copies of a training picture, plain or mirrored.
 
-    A copy's small grey version correlates with the original's by at least 0.9, and more than any
-    two training pictures do with one another; moved by a pixel or two it is still a copy.
+    Small versions are compared in what sets each training picture apart from their mean, so that
+    pictures of one subject are not all copies of one another. A copy correlates with its original
+    by at least 0.85, and by more than any other training picture does; moved by a pixel or two it
+    is still a copy.
     """
     if not training or not pictures:
         return [None] * len(pictures)
-    originals = np.stack([_small(picture) for picture in training])
-    bar = max(COPY, _closest(originals))
+    small = np.stack([_small(picture) for picture in training])
+    middle = small.mean(axis=0) if len(small) > 2 else small.mean(axis=(0, 1, 2))
+    originals = np.stack([_unit(one - middle) for one in small])
+    bars = _bars(small, middle, originals)
     found: list[Copy | None] = []
     for picture in pictures:
-        likeness = _likeness(_small(picture), originals)
-        best = int(likeness.argmax())
-        copied = likeness[best] >= bar
+        likeness = _likeness(_small(picture), middle, originals)
+        best = int((likeness - bars).argmax())
+        copied = likeness[best] >= bars[best]
         found.append(Copy(best, round(float(likeness[best]), 4)) if copied else None)
     return found
 
@@ -105,32 +109,40 @@ def _among(training: NDArray[np.float64]) -> float:
     return float(np.median(likeness.max(axis=1)))
 
 
-def _closest(originals: NDArray[np.float64]) -> float:
-    """How alike the two most alike training pictures are."""
-    most = 0.0
-    for index, one in enumerate(originals):
-        others = np.delete(originals, index, axis=0)
-        if len(others):
-            most = max(most, float(_likeness(one, others).max()))
-    return min(most, 0.995)
+def _bars(
+    small: NDArray[np.float64], middle: NDArray[np.float64], originals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How alike a copy of each training picture must be, given how alike others are to it."""
+    bars = np.full(len(small), COPY)
+    for index, one in enumerate(small):
+        likeness = _likeness(one, middle, originals)
+        likeness[index] = -1.0
+        bars[index] = max(COPY, min(0.97, float(likeness.max()) + 0.02))
+    return bars
 
 
-def _likeness(one: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best correlation with each of `(N, n, n)`, over mirroring and small shifts."""
-    best = np.full(len(others), -1.0)
+def _likeness(
+    one: NDArray[np.float64], middle: NDArray[np.float64], originals: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The best correlation with each original, over mirroring and small shifts: `(N,)`."""
+    best = np.full(len(originals), -1.0)
     for version in (one, one[:, ::-1]):
         for down in _SHIFTS:
             for right in _SHIFTS:
-                moved = np.roll(version, (down, right), (0, 1))
-                best = np.maximum(best, (others * moved).mean(axis=(1, 2)))
+                moved = _unit(np.roll(version, (down, right), (0, 1)) - middle)
+                best = np.maximum(best, (originals * moved).mean(axis=(1, 2, 3)))
     return best
 
 
 def _small(picture: Picture) -> NDArray[np.float64]:
-    """A small grey version with mean 0 and deviation 1: `(32, 32)`."""
+    """A small version: `(64, 64, 3)`, 0 to 255."""
     from PIL import Image
 
-    image = Image.fromarray(picture).convert("L").resize((_SMALL, _SMALL), Image.Resampling.BOX)
-    grey = np.asarray(image, dtype=np.float64)
-    grey = grey - grey.mean()
-    return np.asarray(grey / max(float(grey.std()), 1e-6))
+    image = Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.BOX)
+    return np.asarray(image, dtype=np.float64)
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same with mean 0 and deviation 1."""
+    values = values - values.mean(axis=(0, 1), keepdims=True)
+    return np.asarray(values / max(float(np.sqrt((values**2).mean())), 1e-6))

@@ -109,8 +109,8 @@ def test_how_sure_it_is_stands_beside_the_choice(page):
     assert words[at : at + 4] == [
         "Chance to be the very best",
         "31%",
-        "Cannot be told apart",
-        "2 of 16 settings",
+        "Cannot be told apart from it",
+        "1 other setting",
     ]
     assert any(word.startswith("The evidence is thin") for word in words)
 

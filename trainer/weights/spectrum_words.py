@@ -162,6 +162,6 @@ def _intruders(told: Spectrum) -> Iterator[str]:
     verb = "has" if whole.intruded == 1 else "have"
     yield (
         f"{whole.intruded} of {among} {verb} intruder dimensions (strong directions that the base "
-        f"model lacks), the most in {most.block}: a sign of a learning rate that is too high, as "
-        "found in language models; for pictures a hint"
+        f"model lacks), the most in {most.block}: in language models they go with forgetting; for "
+        "pictures they are a hint"
     )
