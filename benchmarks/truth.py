@@ -1,0 +1,88 @@
+"""How often the verdict finds a best setting that is known, and is silent when there is none.
+
+    python benchmarks/truth.py --draws 200
+
+Sweeps of made-up pictures (tests/analysis/synthetic.py): 5 epochs x 5 strengths x 4 prompts x 2
+seeds, scored by SSIM, BRISQUE, burn and likeness, ranked in full and by a race for 45% of the
+pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from analysis.race import Racer, shots_of
+from analysis.ranking import Ranking, rank
+from analysis.table import Table
+from analysis.vetoes import Rules
+from tests.analysis.synthetic import draw, facts, within_one_step
+
+SHARE = 0.45
+
+
+@dataclass
+class Tally:
+    """Counts over draws."""
+
+    near: int = 0
+    silent: int = 0
+    tied: int = 0
+    same: int = 0
+    spent: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    """Draw, rank, race, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--draws", type=int, default=200)
+    draws = parser.parse_args().draws
+    tally, began = Tally(), time.perf_counter()
+    for seed in range(draws):
+        sweep = draw(seed)
+        full = rank(sweep.table, facts(), Rules(), {})
+        tally.near += full.choice is not None and within_one_step(full.choice, sweep.best or 0)
+        raced, spent = race(sweep.table)
+        tally.spent.append(spent)
+        tally.tied += raced.choice is not None and raced.choice in full.tied
+        tally.same += raced.choice == full.choice
+        none = draw(10_000 + seed, differs=False)
+        tally.silent += rank(none.table, facts(), Rules(), {}).state == "cannot tell apart"
+    print(f"{draws} draws, {time.perf_counter() - began:.0f} s")
+    print(f"within one step of the truth:            {tally.near / draws:.1%}")
+    print(f"no difference, and says it cannot tell:  {tally.silent / draws:.1%}")
+    print(f"a race's choice among the grid's tied:   {tally.tied / draws:.1%}")
+    print(f"a race's choice is the grid's:           {tally.same / draws:.1%}")
+    print(f"pictures a race renders:                 {np.mean(tally.spent):.1%}")
+
+
+def race(table: Table) -> tuple[Ranking, float]:
+    """What a race for a share of the pictures comes to, and the share it rendered."""
+    shape = table.columns["fidelity"].values.shape
+    rendered = np.zeros(shape, dtype=bool)
+    budget = int(SHARE * rendered.size)
+    racer = Racer(budget, facts(), Rules(), list(range(shape[0])), shots_of(*shape[1:]))
+    while (asked := racer.next(known(table, rendered), {})) is not None:
+        settings, (prompt, seed) = asked
+        rendered[settings, prompt, seed] = True
+    return rank(known(table, rendered), facts(), Rules(), {}), float(rendered.mean())
+
+
+def known(table: Table, rendered: np.ndarray) -> Table:
+    """The table with what is not rendered hidden."""
+    columns = {
+        name: replace(column, values=np.where(rendered, column.values, np.nan))
+        for name, column in table.columns.items()
+    }
+    return replace(table, columns=columns)
+
+
+if __name__ == "__main__":
+    main()
