@@ -83,4 +83,4 @@ def test_ten_kills_change_nothing_and_render_nothing_twice(trained):
     assert len(rendered) == len(set(rendered))
     assert len(list(killed.cells.glob("*.png"))) == cells
     assert told(killed) == told(whole)
-    print(f"{kills} kills, {cells} pictures")
+    sys.stdout.write(f"{kills} kills, {cells} pictures\n")
