@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from analysis.table import Column, Table
     from analysis.vetoes import Facts, Rules
 
-FIRST = 2
+FIRST = 3
 """Shots of every setting before any is dropped."""
 
 _SHARE = 0.25
 """Of the pictures left, so many may go into the next shot; more than an even share at first."""
+
+_NARROWED = 0.6
+"""About how wide an interval of the first few shots will be when all are rendered."""
 
 Shot = tuple[int, int]
 """Indices of prompt and seed."""
@@ -78,7 +81,7 @@ class Racer:
         found = rank(table, self.facts, self.rules, copies)
         if found.gain is None:
             return
-        spoilt = leaning(table, self.facts, self.rules)
+        spoilt = leaning(table, self.facts, self.rules, narrowed=_NARROWED)
         hopeless = set(found.vetoes) | self._outdone(table, found, spoilt)
         keep = [index for index in self.alive if index not in hopeless] or self.alive
         money = self.budget - self.spent

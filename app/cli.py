@@ -239,12 +239,12 @@ def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json 
 
 @runs_app.command("stop")
 def runs_stop(folder: RunFolder, runs: RunsFolder = Path("runs")) -> None:
-    """Ask a run to finish its step, save and end."""
-    from app.watch import find
+    """Ask a run, or an analysis (by its folder), to finish what it is at, save and end."""
+    from app.watch import find_work
 
-    found = find(folder, runs)
+    found = find_work(folder, runs)
     if found.status() != "running":
-        raise RunError(f"the run is not running ({found.status()})", where=str(found.path))
+        raise RunError(f"the {found.noun} is not running ({found.status()})", where=str(found.path))
     found.ask_to_stop()
     _plain(f"{found.name} was asked to stop; it saves first")
 

@@ -96,6 +96,17 @@ def find(folder: Path, runs: Path) -> Run:
     return Run.open(folder if folder.is_dir() else runs / folder)
 
 
+def find_work(folder: Path, runs: Path) -> WorkFolder:
+    """The analysis of this folder, else the run of this folder or name.
+
+    Raises:
+        RunError: There is neither.
+    """
+    from analysis.sweep import Sweep
+
+    return Sweep.open(folder) if (folder / "sweep.toml").is_file() else find(folder, runs)
+
+
 def summary(run: Run) -> dict[str, Any]:
     """A run in one row: name, status, how far it came, its last loss, how many files."""
     step: Any = 0
