@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.core.files import hash_file
-from trainer.weights import entry
 from trainer.weights.adapter import product_norm
 from trainer.weights.files import LoraFile, read
 
@@ -87,7 +86,7 @@ def inspect(path: Path) -> Inspection:
     """
     file = read(path)
     tensors = file.tensors()
-    alphas = _alphas(file, tensors)
+    alphas = file.alphas(tensors)
     norms = _norms(file, tensors, alphas)
     lengths = list(norms.values()) or [0.0]
     whole, data = hash_file(path), _hash_of_tensors(path)
@@ -144,14 +143,6 @@ def _is_flux(name: str) -> bool:
 
 def _is_sdxl(name: str) -> bool:
     return bool(re.match(r"lora_te2_|text_encoder_2\.|lora_unet_(input|output)_blocks", name))
-
-
-def _alphas(file: LoraFile, tensors: Mapping[str, Tensor]) -> dict[str, float]:
-    told = entry.read(file.metadata.get(entry.KEY, ""))
-    return {
-        name: float(tensors[pair.alpha].item()) if pair.alpha else entry.alpha_of(told, name, rank)
-        for (name, pair), rank in zip(file.pairs.items(), file.ranks.values(), strict=True)
-    }
 
 
 def _norms(
