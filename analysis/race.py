@@ -81,14 +81,19 @@ class Racer:
         found = rank(table, self.facts, self.rules, copies)
         if found.gain is None:
             return
-        spoilt = leaning(table, self.facts, self.rules, narrowed=_NARROWED)
-        hopeless = set(found.vetoes) | self._outdone(table, found, spoilt)
+        doomed = leaning(table, self.facts, self.rules, narrowed=_NARROWED)
+        spoilt = leaning(table, self.facts, self.rules)
+        hopeless = set(found.vetoes) | self._outdone(table, found, doomed)
         keep = [index for index in self.alive if index not in hopeless] or self.alive
         money = self.budget - self.spent
         room = max(1, money // left, int(_SHARE * money))
         gain = np.nan_to_num(found.gain.mean, nan=-np.inf)
         if len(keep) > room:
-            keep = sorted(sorted(keep, key=lambda i: (i in spoilt, -gain[i]))[:room])
+            # A third of the room is for those that look sound: all others may be ruled out.
+            ranked = sorted(keep, key=lambda i: -gain[i])
+            sound = [i for i in ranked if i not in spoilt][: max(1, room // 3)]
+            maybe = [i for i in ranked if i not in doomed]
+            keep = sorted(list(dict.fromkeys([*sound, *maybe, *ranked]))[:room])
         self.alive = keep
 
     def _outdone(self, table: Table, found: Ranking, spoilt: set[int]) -> set[int]:
