@@ -42,6 +42,8 @@ class Diversity(MetricConfig):
 
     def score(self, pictures: Sequence[Picture], company: Company) -> list[Value]:
         assert company.eye is not None
+        if not pictures:
+            return []
         seen = company.eye(pictures)
         groups = np.asarray(company.groups)
         values: list[Value] = []

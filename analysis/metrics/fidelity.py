@@ -22,7 +22,11 @@ from analysis.metrics.base import (
 
 @metrics.add
 class Fidelity(MetricConfig):
-    """Mean likeness to the reference pictures, as the base model's own eye sees them."""
+    """Mean likeness to the reference pictures, as the base model's own eye sees them.
+
+    The mean, since the best of several rewards a copy of one, and is higher by chance the more
+    references there are.
+    """
 
     title: ClassVar[str] = "Likeness to the references"
     axis: ClassVar[Axis] = "learned"
@@ -43,5 +47,7 @@ class Fidelity(MetricConfig):
 
     def score(self, pictures: Sequence[Picture], company: Company) -> list[Value]:
         assert company.eye is not None
+        if not pictures:
+            return []
         likeness = company.eye(pictures) @ company.eye(company.references).T
         return [float(value) for value in np.mean(likeness, axis=1)]

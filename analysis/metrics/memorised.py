@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -23,13 +23,21 @@ from analysis.metrics.base import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Plane = NDArray[np.float32]
+else:
+    Plane = Any
+
 COPY = 0.85
 """So much do a copy and its original correlate, at the least, in what sets the original apart."""
+
+FEW_COPY = 0.97
+"""The same with one or two training pictures, which do not tell what their kind has in common."""
 
 _SMALL = 64
 """Side of the small versions, px."""
 
-_SHIFTS = (-1, 0, 1)
+_REACH = 4
+"""Copies are looked for within so many half px of the small versions, in each direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ class Memorised(MetricConfig):
 
     def score(self, pictures: Sequence[Picture], company: Company) -> list[Value]:
         assert company.eye is not None
+        if not pictures:
+            return []
         seen, training = company.eye(pictures), company.eye(company.training)
         nearest = (seen @ training.T).max(axis=1)
         if company.held_out:
@@ -82,20 +92,19 @@ def copies(pictures: Sequence[Picture], training: Sequence[Picture]) -> list[Cop
 
     Small versions are compared in what sets each training picture apart from their mean, so that
     pictures of one subject are not all copies of one another. A copy correlates with its original
-    by at least 0.85, and by more than any other training picture does; moved by a pixel or two it
-    is still a copy.
+    by at least 0.85, and by more than any other training picture does; moved by up to 3% of the
+    side it is still a copy, zoomed by as much it may be missed.
+
+    What is worked out of the training pictures is kept for the next call with the same arrays.
     """
     if not training or not pictures:
         return [None] * len(pictures)
-    small = np.stack([_small(picture) for picture in training])
-    middle = small.mean(axis=0) if len(small) > 2 else small.mean(axis=(0, 1, 2))
-    originals = np.stack([_unit(one - middle) for one in small])
-    bars = _bars(small, middle, originals)
+    originals = _originals(training)
     found: list[Copy | None] = []
     for picture in pictures:
-        likeness = _likeness(_small(picture), middle, originals)
-        best = int((likeness - bars).argmax())
-        copied = likeness[best] >= bars[best]
+        likeness = originals.likeness(picture)
+        best = int((likeness - originals.bars).argmax())
+        copied = likeness[best] >= originals.bars[best]
         found.append(Copy(best, round(float(likeness[best]), 4)) if copied else None)
     return found
 
@@ -109,40 +118,79 @@ def _among(training: NDArray[np.float64]) -> float:
     return float(np.median(likeness.max(axis=1)))
 
 
-def _bars(
-    small: NDArray[np.float64], middle: NDArray[np.float64], originals: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """How alike a copy of each training picture must be, given how alike others are to it."""
-    bars = np.full(len(small), COPY)
-    for index, one in enumerate(small):
-        likeness = _likeness(one, middle, originals)
-        likeness[index] = -1.0
-        bars[index] = max(COPY, min(0.97, float(likeness.max()) + 0.02))
-    return bars
+@dataclass(frozen=True, slots=True)
+class _Originals:
+    """Training pictures, ready to be compared with.
+
+    Attributes:
+        pictures: The arrays they were made of.
+        middle: What they have in common: `(64, 64, 3)`, or their mean colour when they are few.
+        apart: What sets each apart, of length 1: `(N, 64 * 64 * 3)`.
+        bars: How like each of them a copy is, at the least: `(N,)`.
+    """
+
+    pictures: tuple[Picture, ...]
+    middle: Plane
+    apart: Plane
+    bars: Plane
+
+    def likeness(self, picture: Picture) -> Plane:
+        """The best correlation with each original, over mirroring and small shifts: `(N,)`."""
+        versions = _units(_versions(picture) - self.middle)
+        return np.asarray((versions @ self.apart.T).max(axis=0), dtype=np.float32)
 
 
-def _likeness(
-    one: NDArray[np.float64], middle: NDArray[np.float64], originals: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The best correlation with each original, over mirroring and small shifts: `(N,)`."""
-    best = np.full(len(originals), -1.0)
-    for version in (one, one[:, ::-1]):
-        for down in _SHIFTS:
-            for right in _SHIFTS:
-                moved = _unit(np.roll(version, (down, right), (0, 1)) - middle)
-                best = np.maximum(best, (originals * moved).mean(axis=(1, 2, 3)))
-    return best
+_kept: list[_Originals] = []
 
 
-def _small(picture: Picture) -> NDArray[np.float64]:
-    """A small version: `(64, 64, 3)`, 0 to 255."""
+def _originals(training: Sequence[Picture]) -> _Originals:
+    """The last ones, when they are of the same arrays; else new ones."""
+    for last in _kept:
+        same = len(last.pictures) == len(training)
+        if same and all(a is b for a, b in zip(last.pictures, training, strict=True)):
+            return last
+    small = np.stack([_halved(_doubled(picture)) for picture in training])
+    few = len(small) <= 2
+    middle = small.mean(axis=(0, 1, 2)) if few else small.mean(axis=0)
+    least = np.full(len(small), FEW_COPY if few else COPY)
+    found = _Originals(tuple(training), middle, _units(small - middle), least)
+    alike = np.stack([found.likeness(picture) for picture in training])
+    np.fill_diagonal(alike, -1.0)
+    bars = np.maximum(least, np.minimum(0.97, alike.max(axis=1) + 0.02))
+    _kept[:] = [replace(found, bars=bars)]
+    return _kept[0]
+
+
+def _versions(picture: Picture) -> Plane:
+    """The small picture, plain and mirrored, moved by half pixels: `(162, 64, 64, 3)`."""
+    found = []
+    plain = _doubled(picture)
+    for image in (plain, plain[:, ::-1]):
+        phases = {(d, r): _halved(np.roll(image, (d, r), (0, 1))) for d in (0, 1) for r in (0, 1)}
+        for down in range(-_REACH, _REACH + 1):
+            for right in range(-_REACH, _REACH + 1):
+                start = phases[down % 2, right % 2]
+                found.append(np.roll(start, (down // 2, right // 2), (0, 1)))
+    return np.stack(found)
+
+
+def _doubled(picture: Picture) -> Plane:
+    """At twice the small size: `(128, 128, 3)`, 0 to 255."""
     from PIL import Image
 
-    image = Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.BOX)
-    return np.asarray(image, dtype=np.float64)
+    size = (2 * _SMALL, 2 * _SMALL)
+    image = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
+    return np.asarray(image, dtype=np.float32)
 
 
-def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same with mean 0 and deviation 1."""
-    values = values - values.mean(axis=(0, 1), keepdims=True)
-    return np.asarray(values / max(float(np.sqrt((values**2).mean())), 1e-6))
+def _halved(image: Plane) -> Plane:
+    """`(2 h, 2 w, 3)` -> `(h, w, 3)`, the mean of each four pixels."""
+    quarters = [image[down::2, right::2] for down in (0, 1) for right in (0, 1)]
+    return np.asarray(sum(quarters) / 4, dtype=np.float32)
+
+
+def _units(images: Plane) -> Plane:
+    """`(N, h, w, 3)` -> `(N, h * w * 3)`: mean 0 in each channel, length 1."""
+    rows = (images - images.mean(axis=(1, 2), keepdims=True)).reshape(len(images), -1)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return np.asarray(rows / np.maximum(lengths, 1e-4)[:, None], dtype=np.float32)

@@ -1,16 +1,18 @@
-"""The ancestors' tables, to the digit, and folders of finished pictures."""
+"""The ancestors' tables, to the digit, and finished pictures ranked like a sweep."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.ancestor import choose, lines
+from analysis.ancestor import TOLERANCE, choose, lines, ssim
 from analysis.folder import analyse_folder
 from analysis.pictures import find
 from trainer.core.errors import DatasetError
@@ -23,10 +25,11 @@ CASES = {case["image"]: case for case in GOLDEN["cases"]}
 @pytest.mark.parametrize("name", ["lora_epoch_images", "lora_strength_images"])
 def test_scores_are_the_genuine_packages_own(name):
     table = lines(find(HERE / name, HERE / "control_images"))
+    assert len(table.lines) == 10
     for line in table.lines:
-        case = CASES[f"{name}/{line.image}"]
+        case = CASES.get(f"{name}/{line.image}", {"error": "LoRA image missing"})
         if "error" in case:
-            assert line.status in ("flat", "damaged")
+            assert line.status in ("flat", "damaged", "missing")
             assert line.reason
             continue
         assert line.brisque == pytest.approx(case["brisque"], abs=1e-6)
@@ -46,71 +49,78 @@ def test_ties_go_to_the_first_and_nothing_scored_is_no_choice():
     assert choose([(1, None)]) is None
 
 
+def test_at_a_distance_of_the_tolerance_itself_the_lower_wins():
+    assert choose([(1, TOLERANCE), (2, 0.0)]) == 2
+
+
+def test_of_several_pictures_the_mean_counts_where_all_have_a_score():
+    scores = [(1, 1.0), (1, 9.0), (2, 4.0), (2, 4.0), (3, 0.0), (3, None)]
+    assert choose(scores) == 2
+
+
+def test_the_missing_epoch_and_the_resized_control_are_told():
+    told = lines(find(HERE / "lora_epoch_images", HERE / "control_images")).as_dict()
+    rows = {row["image"]: row for row in told["rows"]}
+    assert rows["epoch_10.png"]["status"] == "missing"
+    assert rows["epoch_10.png"]["epoch"] == 10
+    assert "resized" in rows["epoch_02.png"]["reason"]
+    assert rows["epoch_02.png"]["status"] == "ok"
+
+
+def test_where_both_are_swept_the_table_and_the_choice_name_both(tmp_path):
+    for epoch, strength, seed in ((1, 0.5, 0), (1, 1.0, 1), (2, 0.5, 2), (2, 1.0, 3)):
+        draw(tmp_path / "made" / f"e{epoch}_s{strength}.png", seed, 128)
+    draw(tmp_path / "base.png", 9, 128)
+    told = lines(find(tmp_path / "made", tmp_path / "base.png")).as_dict()
+    best = min(told["rows"], key=lambda row: row["brisque"])
+    assert told["choice"] == {"epoch": best["epoch"], "strength": best["strength"]}
+
+
+def test_a_far_too_large_picture_is_one_row_and_the_rest_goes_on(tmp_path):
+    for epoch in (1, 2):
+        draw(tmp_path / "made" / f"epoch_{epoch}.png", size=128)
+    data = bytearray((tmp_path / "made" / "epoch_1.png").read_bytes())
+    data[16:24] = struct.pack(">II", 40000, 40000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (tmp_path / "made" / "epoch_1.png").write_bytes(data)
+    draw(tmp_path / "base.png", 9, 128)
+    table = lines(find(tmp_path / "made", tmp_path / "base.png"))
+    assert [line.status for line in table.lines] == ["damaged", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("size", "control", "status", "words"),
+    [
+        (6, b"", "too_small", "7 x 7"),
+        (128, b"no picture", "no_control", "its control 'base.png' is no picture"),
+    ],
+)
+def test_why_there_is_no_score_names_the_culprit(tmp_path, size, control, status, words):
+    draw(tmp_path / "made" / "epoch_1.png", size=size)
+    draw(tmp_path / "base.png", 9, 128)
+    if control:
+        (tmp_path / "base.png").write_bytes(control)
+    (line,) = lines(find(tmp_path / "made", tmp_path / "base.png")).lines
+    assert line.status == status
+    assert words in line.reason
+
+
+def test_ssim_is_scikit_images_default_with_the_pictures_own_range():
+    from skimage.metrics import structural_similarity
+
+    random = np.random.default_rng(3)
+    picture = random.integers(40, 90, (33, 47), dtype=np.uint8)
+    control = random.integers(0, 255, (33, 47), dtype=np.uint8)
+    spread = int(picture.max()) - int(picture.min())
+    expected = structural_similarity(picture, control, data_range=spread)
+    assert ssim(picture, control) == pytest.approx(expected, abs=1e-9)
+
+
 def draw(path: Path, seed: int = 0, size: int = 96) -> None:
-    noise = np.random.default_rng(seed).integers(0, 255, (size // 8, size // 8, 3), dtype=np.uint8)
+    blocks = max(size // 8, 2)
+    noise = np.random.default_rng(seed).integers(0, 255, (blocks, blocks, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC).save(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "epoch", "strength", "seed"),
-    [
-        ("epoch_07.png", 7, 1.0, 0),
-        ("strength_0.4.png", 0, 0.4, 0),
-        ("fox-e0004_s0.8.webp", 4, 0.8, 0),
-        ("my-lora-000008 strength=1.5 seed 3.jpg", 8, 1.5, 3),
-        ("EPOCH 12 weight-0.5.png", 12, 0.5, 0),
-    ],
-)
-def test_names_of_all_kinds_are_placed(tmp_path, name, epoch, strength, seed):
-    draw(tmp_path / name)
-    (found,) = find(tmp_path, None).pictures
-    assert (found.epoch, found.strength, found.seed) == (epoch, strength, seed)
-
-
-def test_a_pattern_of_ones_own_counts_alone(tmp_path):
-    draw(tmp_path / "run7-12-0.6.png")
-    draw(tmp_path / "epoch_3.png")
-    folder = find(tmp_path, None, "run7-{epoch}-{strength}")
-    assert [(f.epoch, f.strength) for f in folder.pictures] == [(12, 0.6)]
-    assert folder.strange == ("epoch_3.png",)
-
-
-def test_controls_are_paired_by_epoch_or_by_place_among_the_strengths(tmp_path):
-    for number in (1, 2, 3):
-        draw(tmp_path / "controls" / f"control_{number:02}.png")
-    for strength in (0.2, 0.4, 0.8):
-        draw(tmp_path / "strengths" / f"strength_{strength}.png")
-    for epoch in (2, 3):
-        draw(tmp_path / "epochs" / f"epoch_{epoch:02}.png")
-    strengths = find(tmp_path / "strengths", tmp_path / "controls").pictures
-    epochs = find(tmp_path / "epochs", tmp_path / "controls").pictures
-    assert [f.control.name[-6:-4] for f in strengths] == ["01", "02", "03"]
-    assert [f.control.name[-6:-4] for f in epochs] == ["02", "03"]
-
-
-def test_an_epoch_that_is_missing_in_the_row_is_told(tmp_path):
-    for epoch in (1, 2, 4):
-        draw(tmp_path / f"epoch_{epoch}.png")
-    problems = [f.problem for f in find(tmp_path, None).pictures if f.problem]
-    assert problems == ["there is no picture of epoch 3"]
-
-
-@pytest.mark.parametrize(
-    ("names", "words"),
-    [
-        ([], "has no pictures"),
-        (["holiday.png"], "none of the 1 names says"),
-        (["epoch_1.png", "epoch_01.webp"], "for the same place"),
-    ],
-)
-def test_a_folder_that_says_nothing_is_refused(tmp_path, names, words):
-    for name in names:
-        draw(tmp_path / name)
-    with pytest.raises(DatasetError, match=words):
-        find(tmp_path, None)
-    with pytest.raises(DatasetError, match="no such folder"):
-        find(tmp_path / "nowhere", None)
 
 
 def test_finished_pictures_are_ranked_like_a_sweep_and_reported(tmp_path):

@@ -38,7 +38,7 @@ def test_the_ancestors_table_comes_as_json(monkeypatch, capsys):
     told = json.loads(out)
     assert code == 0
     assert told["choice"] == {"epoch": 2}
-    assert [row["status"] for row in told["rows"]] == ["ok"] * 7 + ["flat", "damaged"]
+    assert [row["status"] for row in told["rows"]] == ["ok"] * 7 + ["flat", "damaged", "missing"]
 
 
 def test_when_nothing_can_be_scored_the_exit_code_is_not_zero(monkeypatch, capsys, tmp_path):
