@@ -40,6 +40,8 @@ class Ranking:
         contest: Those compared with the best of them.
         choice: Index of the chosen setting.
         fit: Fall of the loss on held-out pictures, with intervals, when it was judged.
+        moved: Whether any setting moved its pictures from the base model's at all.
+        said: What else to know of how it was ranked, in sentences.
     """
 
     state: State
@@ -53,6 +55,8 @@ class Ranking:
     trained: Trained = "unknown"
     overtrained_from: int | None = None
     fit: Intervals | None = None
+    moved: bool = False
+    said: tuple[str, ...] = ()
 
     @property
     def tied(self) -> list[int]:
@@ -93,11 +97,13 @@ def _sweetspot(
     if not whole.any():
         return Ranking("nothing scored")
     gain = spread_out(simultaneous(values[whole] - control), whole)
-    real = whole & _above_zero(gain) & (_moved(table, prompts) >= rules.least_moved)
+    moved = _moved(table, prompts) >= rules.least_moved
+    real = whole & _above_zero(gain) & moved
     vetoes = vetoes_of(table, facts, rules, copies, whole)
     fit = _fit(table, whole)
     over = _overtrained(table, vetoes, real)
     found = Ranking("nothing learned", name, gain, real, vetoes, fit=fit, overtrained_from=over)
+    found = _with(found, moved=bool((moved & whole).any()))
     if not real.any():
         return found
     able = [i for i in range(len(real)) if real[i] and i not in vetoes]
@@ -202,13 +208,14 @@ def _by_brisque(table: Table) -> Ranking:
     if not means:
         return Ranking("nothing scored", "brisque")
     lowest = min(means.values())
-    alike = [i for i, mean in means.items() if mean - lowest <= 0.01]
+    alike = [i for i, mean in means.items() if mean - lowest < 0.01]
     return Ranking("chosen", "brisque", choice=min(alike, key=lambda i: table.settings[i]))
 
 
 def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
     """Means scaled to 0 (worst of the sweep) to 1, weighed; what does not vary counts nothing."""
     merit: dict[int, float] = {}
+    said = []
     for fact in facts:
         weight = rules.weights.get(fact.name, 0.0)
         column = table.columns.get(fact.name)
@@ -216,6 +223,8 @@ def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
             continue
         means = _means(column.values[:, counted(table, fact.counts)])
         low, high = min(means.values(), default=0), max(means.values(), default=0)
+        if not high > low:
+            said.append(f"{fact.name} is the same everywhere, so its weight counts nothing.")
         for index, mean in means.items():
             share = (mean - low) / (high - low) if high > low else 0.0
             good = 1 - share if fact.better == "lower" else share
@@ -224,7 +233,8 @@ def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
         return Ranking("nothing scored", "weights")
     best = max(merit.values())
     alike = [i for i, value in merit.items() if value >= best - 1e-12]
-    return Ranking("chosen", "weights", choice=min(alike, key=lambda i: table.settings[i]))
+    choice = min(alike, key=lambda i: table.settings[i])
+    return Ranking("chosen", "weights", choice=choice, said=tuple(said))
 
 
 def _means(values: Array) -> dict[int, float]:

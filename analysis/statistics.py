@@ -1,8 +1,13 @@
 """The statistics of choosing: paired differences, intervals that hold for all settings at once.
 
-Numbers come as `(S, P, K)`: settings, prompts, seeds. Every setting has the same prompts and
-seeds, so they are compared in pairs; prompts are resampled as clusters, then seeds within them
-(Davison and Hinkley 1997, section 3.8), the same for all settings. It knows no metric.
+Numbers come as `(S, P, K)`: settings, prompts, seeds, without NaN. Every setting has the same
+prompts and seeds, so they are compared in pairs; prompts are the clusters, or seeds when there is
+one prompt. It knows no metric.
+
+Three to five prompts tell a setting's own spread badly, and how settings go together worse, so
+both are taken from all settings (as Smyth 2004 moderates variances; Schäfer and Strimmer 2005
+shrink correlations). How many spreads wide an interval must be is then read off made-up numbers
+that know no difference and go through the same recipe.
 """
 
 from __future__ import annotations
@@ -13,12 +18,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 DRAWS = 1000
+
+_AT_A_TIME = 2_000_000
+"""Made-up numbers held at once."""
 
 _WIDEST = 10.0
 """Of one picture alone nothing is known; chances are then counted with this much more spread."""
@@ -46,7 +56,7 @@ class Contest:
     Attributes:
         best: Index of the setting with the highest mean.
         behind: How far each is behind the best, with its interval.
-        tied: Which cannot be told apart from the best: their interval reaches 0.
+        tied: Which cannot be told apart from the best.
         chance: In what share of resampled prompts and seeds each comes out best.
         smallest: The smallest difference to the best that could have been seen.
     """
@@ -59,7 +69,10 @@ class Contest:
 
 
 def resampled(values: Array, draws: int = DRAWS, seed: int = 0) -> Array:
-    """Means of resampled prompts and seeds: `(S, P, K)` -> `(draws, S)`."""
+    """Means of resampled prompts, then seeds within them: `(S, P, K)` -> `(draws, S)`.
+
+    The same prompts and seeds for all settings (Davison and Hinkley 1997, section 3.8).
+    """
     dice = np.random.default_rng(seed)
     settings, prompts, seeds = values.shape
     chosen = dice.integers(prompts, size=(draws, prompts))
@@ -70,34 +83,19 @@ def resampled(values: Array, draws: int = DRAWS, seed: int = 0) -> Array:
     return np.asarray(counts @ values.reshape(settings, -1).T / (prompts * seeds))
 
 
-def small_sample(prompts: int, seeds: int) -> float:
-    """How much wider intervals must be than resampling of so few clusters makes them.
-
-    Resampling P clusters finds (P - 1) / P of their variance, and knows nothing of Student's t,
-    here with P - 1 degrees of freedom, or of all pictures when there is one prompt.
-    """
-    from scipy.stats import norm, t
-
-    clusters = prompts if prompts > 1 else prompts * seeds
-    if clusters < 2:
-        return float("inf")
-    point = (1 + CONFIDENCE) / 2
-    wider = float(t.ppf(point, clusters - 1) / norm.ppf(point))
-    return wider * float(np.sqrt(clusters / (clusters - 1)))
-
-
 def simultaneous(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Intervals:
     """The mean of each setting with intervals that hold for all at once (max-t).
 
-    Of a single picture each nothing is known: the intervals have no ends.
+    Of a single picture each nothing is known: the intervals have no ends. With one setting
+    they are Student's.
     """
-    mean = values.mean(axis=(1, 2))
-    drawn = resampled(values, draws, seed)
-    error = drawn.std(axis=0)
-    wider = small_sample(*values.shape[1:])
-    if not np.isfinite(wider):
+    means = _by_cluster(values)
+    mean, clusters = means.mean(axis=1), means.shape[1]
+    if clusters < 2:
         return Intervals(mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf))
-    width = np.where(error > 0, _most(np.abs(drawn - mean), error) * error * wider, 0.0)
+    off = means - mean[:, None]
+    largest = [_largest_mean(some) for some in _made_up(off, draws, seed)]
+    width = _quantile(largest, clusters) * _spread(off) / np.sqrt(clusters)
     return Intervals(mean, mean - width, mean + width)
 
 
@@ -105,55 +103,144 @@ def contest(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Contest:
     """Compare all settings with the best of them; higher is better.
 
     Which one is best is read off the same numbers, so the width is one that holds for all pairs
-    (Tukey's, here of the resampled means), and a setting is tied whose interval reaches 0 (Hsu's
-    multiple comparisons with the best, 1984). The spread of the resampled means is widened
-    alike before chances are counted.
+    (Tukey's), and a setting is tied unless another is surely better: the best, or, when its
+    difference to the best swings more than its difference to a middling one, that (after Hsu's
+    multiple comparisons with the best, 1984).
     """
-    mean = values.mean(axis=(1, 2))
+    means = _by_cluster(values)
+    mean, clusters = means.mean(axis=1), means.shape[1]
     best = int(mean.argmax())
-    wider = small_sample(*values.shape[1:])
-    drawn = resampled(values, draws, seed)
-    behind, lag = mean[best] - mean, drawn[:, [best]] - drawn
-    error = lag.std(axis=0)
-    width = np.full_like(error, np.inf)
-    if np.isfinite(wider):
-        width = np.where(error > 0, _of_all_pairs(drawn, mean) * error * wider, 0.0)
-    drawn = mean + (drawn - mean) * min(wider, _WIDEST)
-    low, high = behind - width, behind + width
-    winners = drawn.argmax(axis=1)
-    chance = np.bincount(winners, minlength=len(mean)) / len(drawn)
+    behind = mean[best] - mean
+    chance = _chances(values, draws, seed)
+    if clusters < 2:
+        width, tied = np.full_like(mean, np.inf), np.ones(len(mean), bool)
+    else:
+        off = means - mean[:, None]
+        off -= off.mean(axis=0)
+        trust = _trust(_directions(off))
+        largest = [_largest_apart(some, trust) for some in _made_up(off, draws, seed)]
+        width, beaten = _pairs(mean, off, _quantile(largest, clusters))
+        width, tied = width[best], ~beaten
     others = width[np.arange(len(mean)) != best]
     smallest = float(np.median(others)) if len(others) else 0.0
-    return Contest(best, Intervals(behind, low, high), _tied(mean, low <= 0), chance, smallest)
+    return Contest(best, Intervals(behind, behind - width, behind + width), tied, chance, smallest)
 
 
-def _tied(mean: Array, reaches: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Those whose interval reaches 0, but for any below one that is surely behind.
+def _by_cluster(values: Array) -> Array:
+    """Means of clusters: `(S, P)`, or `(S, K)` of a single prompt."""
+    return values[:, 0, :] if values.shape[1] == 1 else values.mean(axis=2)
 
-    A weak setting's difference varies more from prompt to prompt than a middling one's, so that
-    its interval alone can reach 0 where that of a better one does not.
+
+def _spread(off: Array) -> Array:
+    """Standard deviation over the last axis, its square half a setting's own, half the middle one.
+
+    Args:
+        off: `(..., S, P)`, of mean 0 over P.
     """
-    surely = mean[~reaches].max(initial=-np.inf)
-    return np.asarray(reaches & (mean > surely))
+    own = (off**2).sum(axis=-1) / (off.shape[-1] - 1)
+    return np.asarray(np.sqrt((own + np.median(own, axis=-1, keepdims=True)) / 2))
 
 
-def _of_all_pairs(drawn: Array, mean: Array) -> float:
-    """The quantile of the largest studentised difference of any two settings."""
-    largest = np.zeros(len(drawn))
-    for index in range(len(mean) - 1):
-        apart = drawn[:, [index]] - drawn[:, index + 1 :]
-        off = np.abs(apart - (mean[index] - mean[index + 1 :]))
-        error = apart.std(axis=0)
-        varied = error > 0
-        if varied.any():
-            largest = np.maximum(largest, (off[:, varied] / error[varied]).max(axis=1))
-    return max(float(np.quantile(largest, CONFIDENCE)), 1.96)
+def _directions(off: Array) -> Array:
+    """`off` at length 1, so that products of two rows are correlations; 0 stays 0."""
+    length = np.sqrt((off**2).sum(axis=-1, keepdims=True))
+    return _ratio(off, length)
 
 
-def _most(deviations: Array, error: Array) -> float:
-    """The quantile of the largest studentised deviation; never below the normal's own."""
-    varied = error > 0
-    if not varied.any():
+def _trust(directions: Array) -> float:
+    """How much of the correlations seen is more than chance, 0 to 1.
+
+    With v degrees of freedom the square of a correlation c is on average about
+    c^2 + (1 - c^2)^2 / v; solved for c^2.
+    """
+    settings, clusters = directions.shape
+    if settings < 2:
+        return 1.0
+    freedom = clusters - 1
+    if freedom < 2:
         return 0.0
-    largest = (deviations[:, varied] / error[varied]).max(axis=1)
-    return max(float(np.quantile(largest, CONFIDENCE)), 1.96)
+    seen = (((directions @ directions.T) ** 2).sum() - settings) / (settings * (settings - 1))
+    half = 1 - 2 / freedom
+    root = np.sqrt(max(half**2 - 4 / freedom * (1 / freedom - seen), 0.0))
+    squared = float(np.clip((root - half) * freedom / 2, 0, 1))
+    return min(float(np.sqrt(squared / seen)), 1.0) if squared > 0 else 0.0
+
+
+def _made_up(off: Array, draws: int, seed: int) -> Iterator[Array]:
+    """Numbers without any difference that spread and go together as these.
+
+    Yields:
+        `(n, S, P)`, a few draws at a time so that many settings or clusters fit in memory.
+    """
+    dice = np.random.default_rng(seed)
+    directions, spread = _directions(off), _spread(off)[:, None]
+    trust, (settings, clusters) = _trust(directions), off.shape
+    few = max(1, _AT_A_TIME // (clusters * max(settings, clusters)))
+    for start in range(0, draws, few):
+        size = min(few, draws - start)
+        together = directions @ dice.standard_normal((size, clusters, clusters))
+        alone = dice.standard_normal((size, settings, clusters))
+        yield (np.sqrt(trust) * together + np.sqrt(1 - trust) * alone) * spread
+
+
+def _pairs(mean: Array, off: Array, quantile: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Widths of all pairs' intervals, `(S, S)`, and which setting another surely beats."""
+    directions, spread = _directions(off), _spread(off)
+    together = _trust(directions) * (directions @ directions.T) * spread * spread[:, None]
+    squared = spread**2 + spread[:, None] ** 2 - 2 * together
+    np.fill_diagonal(squared, 0.0)
+    width = quantile * np.sqrt(np.maximum(squared, 0.0) / off.shape[1])
+    return width, (mean - mean[:, None] > width).any(axis=1)
+
+
+def _largest_mean(made_up: Array) -> Array:
+    """Of each draw the mean that is most of its errors from 0: `(n, S, P)` -> `(n,)`."""
+    centre = made_up.mean(axis=2)
+    error = _spread(made_up - centre[..., None]) / np.sqrt(made_up.shape[2])
+    return np.asarray(_ratio(np.abs(centre), error).max(axis=1))
+
+
+def _largest_apart(made_up: Array, trust: float) -> Array:
+    """Of each draw the pair that is most of its errors apart: `(n, S, P)` -> `(n,)`."""
+    draws, settings, clusters = made_up.shape
+    centre = made_up.mean(axis=2)
+    off = made_up - centre[..., None]
+    off -= off.mean(axis=1, keepdims=True)
+    spread, directions, largest = _spread(off), _directions(off), np.zeros(draws)
+    for one in range(settings - 1):
+        rest = slice(one + 1, None)
+        alike = (directions[:, rest] @ directions[:, one, :, None])[..., 0]
+        mine, theirs = spread[:, [one]], spread[:, rest]
+        squared = mine**2 + theirs**2 - 2 * trust * alike * mine * theirs
+        error = np.sqrt(np.maximum(squared, 0.0) / clusters)
+        apart = np.abs(centre[:, rest] - centre[:, [one]])
+        largest = np.maximum(largest, _ratio(apart, error).max(axis=1))
+    return largest
+
+
+def _ratio(some: Array, error: Array) -> Array:
+    """`some / error`; 0 where nothing varies."""
+    return np.divide(some, error, out=np.zeros_like(some), where=error > 1e-12)
+
+
+def _quantile(largest: Sequence[Array], clusters: int) -> float:
+    """Of the largest ratios; never below Student's own for one setting."""
+    from scipy.stats import t
+
+    student = float(t.ppf((1 + CONFIDENCE) / 2, clusters - 1))
+    return max(float(np.quantile(np.concatenate(largest), CONFIDENCE)), student)
+
+
+def _chances(values: Array, draws: int, seed: int) -> Array:
+    """How often each is best when the spread of resampled means is widened for few clusters."""
+    from scipy.stats import norm, t
+
+    clusters = _by_cluster(values).shape[1]
+    wider = _WIDEST
+    if clusters > 1:
+        point = (1 + CONFIDENCE) / 2
+        wider = float(t.ppf(point, clusters - 1) / norm.ppf(point))
+        wider = min(wider * float(np.sqrt(clusters / (clusters - 1))), _WIDEST)
+    mean = values.mean(axis=(1, 2))
+    drawn = mean + (resampled(values, draws, seed) - mean) * wider
+    return np.asarray(np.bincount(drawn.argmax(axis=1), minlength=len(mean)) / draws)

@@ -76,6 +76,11 @@ def headline(table: Table, found: Ranking) -> str:
     match found.state:
         case "nothing scored":
             return "Nothing could be scored, so there is no choice."
+        case "nothing learned" if found.moved:
+            return (
+                "No gain is sure: the pictures moved from the base model's, but not surely towards "
+                "what was trained."
+            )
         case "nothing learned":
             return "Nothing was learned: the pictures are those of the base model."
         case "nothing safe":
@@ -121,7 +126,9 @@ def sentences(table: Table, found: Ranking, copies: Sequence[Mapping[str, Any]])
     if found.state == "nothing scored":
         return []
     some = [
+        *found.said,
         *_why(table, found),
+        *_least_bad(table, found),
         *_neighbours(table, found),
         *_length(table, found),
         *_safe(table, found),
@@ -149,6 +156,18 @@ def _why(table: Table, found: Ranking) -> list[str]:
         most = float(np.nanmax(found.gain.mean))
         words.append(f"The largest gain in {_CALLED[found.learned]} is {most:.3f}.")
     return words
+
+
+def _least_bad(table: Table, found: Ranking) -> list[str]:
+    """When all that learned is ruled out: the one with the fewest reasons against it."""
+    if found.state != "nothing safe" or found.gain is None:
+        return []
+    gain = found.gain.mean
+    least = min(
+        np.flatnonzero(found.real), key=lambda i: (len(found.vetoes[int(i)]), -float(gain[i]))
+    )
+    reasons = "; ".join(found.vetoes[int(least)])
+    return [f"The least bad is {called(table.settings[int(least)])}: {reasons}."]
 
 
 def _gained(found: Ranking, index: int) -> str:
@@ -190,7 +209,8 @@ def _length(table: Table, found: Ranking) -> list[str]:
     epochs = sorted({setting.epoch for setting in table.settings})
     match found.trained:
         case "too long":
-            return [f"The run is overtrained from epoch {found.overtrained_from} on."]
+            from_then = f"overtrained from epoch {found.overtrained_from} on"
+            return [f"At strengths near 1 the run is {from_then}."]
         case "too short":
             return [
                 f"Training was too short: epoch {epochs[-1]}, the last, is still surely better "
@@ -249,6 +269,8 @@ def _copied(copies: Sequence[Mapping[str, Any]]) -> list[str]:
 def _next(table: Table, found: Ranking) -> list[str]:
     if thin(table):
         return ["Next: analyse again with more prompts and seeds."]
+    if found.state == "nothing learned" and found.moved:
+        return ["Next: analyse with more prompts and seeds, or train longer."]
     if found.state == "nothing learned":
         return ["Next: train longer, at a higher learning rate, or with more modules."]
     if found.state == "nothing safe":

@@ -53,6 +53,26 @@ def test_pictures_that_did_not_move_taught_nothing_however_sure_the_gain():
     ranking = rank(still, FACTS, Rules(), {})
     assert ranking.state == "nothing learned"
     assert ranking.choice is None
+    assert "those of the base model" in words.headline(still, ranking)
+
+
+def test_pictures_that_moved_without_a_sure_gain_are_not_called_the_base_models():
+    table, _ = sweep(1)
+    column = table.columns["fidelity"]
+    swing = np.linspace(-1, 1, 5)[None, :, None]
+    ranking = rank(
+        changed(table, "fidelity", column.control + swing + 0 * column.values), FACTS, Rules(), {}
+    )
+    assert ranking.state == "nothing learned"
+    assert words.headline(table, ranking).startswith("No gain is sure")
+
+
+def test_a_weight_on_what_does_not_vary_is_said_to_count_nothing():
+    table, _ = sweep(1)
+    weights = {"ssim": 2.0, "fidelity": 1.0}
+    ranking = rank(table, FACTS, Rules("weights", weights=weights), {})
+    assert ranking.said == ("ssim is the same everywhere, so its weight counts nothing.",)
+    assert ranking.said[0] in words.sentences(table, ranking, [])
 
 
 def test_when_everything_that_learned_is_spoilt_nothing_is_safe():
@@ -62,6 +82,7 @@ def test_when_everything_that_learned_is_spoilt_nothing_is_safe():
     )
     assert ranking.state == "nothing safe"
     assert "none is safe" in words.headline(table, ranking)
+    assert any(s.startswith("The least bad is epoch") for s in words.sentences(table, ranking, []))
 
 
 def test_a_style_as_rough_as_its_own_pictures_is_no_spoilt_one():
@@ -92,7 +113,7 @@ def test_a_loss_on_held_out_pictures_that_rises_again_means_overtrained():
     assert ranking.trained == "too long"
     assert SETTINGS[ranking.choice].epoch <= 3
     told = words.sentences(table, ranking, [])
-    assert "The run is overtrained from epoch 4 on." in told
+    assert "At strengths near 1 the run is overtrained from epoch 4 on." in told
 
 
 def test_forgetting_the_class_is_ruled_out():
