@@ -21,14 +21,14 @@ from analysis.findings import Findings, facts_of, write_findings
 from analysis.judgements.base import Shelf, Shown, judgements
 from analysis.losses import Judge
 from analysis.marks import Marks, lacking
-from analysis.metrics.base import metrics
+from analysis.measures import asked_for
 from analysis.preview import preview
 from analysis.race import Racer, shots_of
 from analysis.ranking import Ranking, finer, rank
 from analysis.reference import ModelEye, shelf
 from analysis.studio import Studio, open_studio
 from analysis.summary import summary
-from analysis.sweep import Sweep, require_metrics
+from analysis.sweep import Sweep
 from analysis.table import Column, Setting, Table
 from analysis.vetoes import Facts, Rules
 from trainer.core.errors import COMPLETED, UNDECIDED
@@ -49,7 +49,7 @@ def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
         UserError: Whatever a person can mend.
     """
     asked = sweep.config.analysis
-    require_metrics(asked, tuple(metrics))
+    asked_for(asked.metrics, asked.weight_of)
     studio = open_studio(sweep, emit)
     emit(Planned({k: str(v) for k, v in preview(studio.config, studio.checkpoints).items()}))
     _require_room(sweep, studio)
@@ -92,10 +92,11 @@ class _Work:
         asked = studio.config.analysis
         there = _with_classes(shelf(studio.config, studio.model, studio.recipe.size, emit), studio)
         kinds = [prompt.kind for prompt in studio.prompts]
-        missing = lacking(asked.metrics, there, kinds, len(studio.seeds))
+        wanted = asked_for(asked.metrics, asked.weight_of)
+        missing = lacking(wanted, there, kinds, len(studio.seeds))
         for name, why in missing.items():
             emit(Warned(f"{name} is not measured: {why}"))
-        configs = {n: metrics[n].model_validate({}) for n in asked.metrics if n not in missing}
+        configs = {name: metric for name, metric in wanted.items() if name not in missing}
         marks = Marks(studio, configs, there, None)
         usual = [marks.picture(c) for c in studio.controls if studio.gallery.has(c)]
         marks.eye = ModelEye(studio.model, usual, studio.together)
@@ -227,8 +228,7 @@ class _Work:
 
     def _findings(self, table: Table, verdict: dict[str, Any]) -> Findings:
         studio, config = self.studio, self.studio.config
-        kinds = {**{n: metrics[n] for n in self.marks.configs}}
-        told = [facts_of(name, kind) for name, kind in kinds.items()]
+        told = [facts_of(name, config) for name, config in self.marks.configs.items()]
         told += [facts_of(name, judgements[name]) for name in self.bases]
         return Findings(
             made=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -165,10 +165,10 @@ def _plain(value: float) -> float | None:
 
 
 def facts_of(name: str, kind: Any) -> dict[str, Any]:
-    """What a metric's class says of it, for the page."""
+    """What a metric, or a judgement's class, says of itself, for the page."""
     return {
         "name": name,
-        "title": kind.title,
+        "title": getattr(kind, "heading", kind.title),
         "axis": kind.axis,
         "better": getattr(kind, "better", "lower"),
         "limits": list(getattr(kind, "limits", (None, None))),

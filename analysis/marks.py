@@ -15,7 +15,7 @@ from PIL import Image
 
 from analysis.cell import Cell
 from analysis.findings import Spot
-from analysis.metrics.base import MetricConfig, Unscored, metrics
+from analysis.metrics.base import MetricConfig, Unscored
 from analysis.metrics.memorised import copies
 from analysis.scoring import Item, References, score
 from analysis.table import Column, Setting, Table
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-def lacking(names: Sequence[str], shelf: Shelf, kinds: Sequence[str], seeds: int) -> dict[str, str]:
+def lacking(
+    wanted: Mapping[str, MetricConfig], shelf: Shelf, kinds: Sequence[str], seeds: int
+) -> dict[str, str]:
     """Metrics that cannot be asked here, each with the reason.
 
     Args:
-        names: The metrics that are asked for.
+        wanted: The metrics that are asked for.
         shelf: What there is to compare with.
         kinds: The kind of each prompt.
         seeds: Pictures of each prompt.
     """
     found: dict[str, str] = {}
-    for name in names:
-        kind = metrics[name]
+    for name, kind in wanted.items():
         reasons = {
-            kind.model_validate({}).absent(): True,
+            kind.absent(): True,
             "there are no pictures of what was trained": "reference" in kind.needs
             and not (shelf.held_out or shelf.training),
             "there are no training pictures": "training" in kind.needs and not shelf.training,

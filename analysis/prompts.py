@@ -10,9 +10,29 @@ from collections.abc import Sequence
 
 from analysis.table import Prompt
 
-_SETTINGS = ("", "in the snow", "on a beach", "on a wooden table", "in front of a city at night")
+_SETTINGS = (
+    "",
+    "in the snow",
+    "on a beach",
+    "on a wooden table",
+    "in front of a city at night",
+    "in a meadow",
+    "under water",
+    "on a red carpet",
+)
+"""Eight, since prompts are what intervals are made of (docs/decisions/0017)."""
+
 _PLAIN_SETTINGS = ("", "on a beach")
-_THINGS = ("a cat", "a house by a lake", "a bicycle", "a portrait of a woman", "a bowl of fruit")
+_THINGS = (
+    "a cat",
+    "a house by a lake",
+    "a bicycle",
+    "a portrait of a woman",
+    "a bowl of fruit",
+    "a city street",
+    "a tree on a hill",
+    "a sailing boat",
+)
 _MOST_CAPTIONS = 2
 
 

@@ -1,8 +1,10 @@
 """Racing: a little of every setting is rendered, then only what can still win.
 
 Pictures are rendered a shot (one prompt, one seed) at a time for all settings that are still in the
-race, so that those compared have the same shots. It decides which to render next; who is
-dropped when is told by `ranking` on what all have in common.
+race, so that those compared have the same shots. After each shot the rest of the full grid is
+imagined many times from what is known; the settings that are chosen there, or are the best that
+the choice is measured by, stay in as far as the budget has room. Quality is judged by how wide its
+intervals will be in the end: ruling settings out at every look would rule out too many.
 """
 
 from __future__ import annotations
@@ -13,24 +15,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.ranking import Ranking, learned_of, rank
-from analysis.statistics import contest
-from analysis.vetoes import counted, leaning
+from analysis.ranking import learned_of
+from analysis.statistics import forecast
+from analysis.vetoes import counted, vetoes_of, worsening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.table import Column, Table
+    from numpy.typing import NDArray
+
+    from analysis.table import Array, Column, Table
     from analysis.vetoes import Facts, Rules
 
-FIRST = 3
+FIRST = 2
 """Shots of every setting before any is dropped."""
+
+_FINALISTS = 6
+"""So many settings get all their shots, where the budget has room for them."""
 
 _SHARE = 0.25
 """Of the pictures left, so many may go into the next shot; more than an even share at first."""
 
-_NARROWED = 0.6
-"""About how wide an interval of the first few shots will be when all are rendered."""
+_IMAGINED = 500
+"""Ends of the race that are drawn to see who may win."""
 
 Shot = tuple[int, int]
 """Indices of prompt and seed."""
@@ -68,7 +75,7 @@ class Racer:
         if not left:
             return None
         if len(self.done) >= FIRST:
-            self._drop(seen(table, self.done), copies, len(left))
+            self._drop(table, copies, len(left))
         if self.spent + len(self.alive) > self.budget and len(self.done) >= FIRST:
             return None
         shot = left[0]
@@ -77,37 +84,70 @@ class Racer:
         return list(self.alive), shot
 
     def _drop(self, table: Table, copies: Mapping[int, float], left: int) -> None:
-        """Leave out who surely cannot win, then who the budget has no room for."""
-        found = rank(table, self.facts, self.rules, copies)
-        if found.gain is None:
-            return
-        doomed = leaning(table, self.facts, self.rules, narrowed=_NARROWED)
-        spoilt = leaning(table, self.facts, self.rules)
-        hopeless = set(found.vetoes) | self._outdone(table, found, doomed)
-        keep = [index for index in self.alive if index not in hopeless] or self.alive
+        """Leave out who will not win, then who the budget has no room for."""
+        whole = np.ones(len(table.settings), bool)
+        settled = vetoes_of(seen(table, self.done), (), self.rules, copies, whole)
+        runners = [i for i in self.alive if i not in settled] or self.alive
+        chance, gain = self._chances(table, runners)
         money = self.budget - self.spent
-        room = max(1, money // left, int(_SHARE * money))
-        gain = np.nan_to_num(found.gain.mean, nan=-np.inf)
-        if len(keep) > room:
-            # A third of the room is for those that look sound: all others may be ruled out.
-            ranked = sorted(keep, key=lambda i: -gain[i])
-            sound = [i for i in ranked if i not in spoilt][: max(1, room // 3)]
-            maybe = [i for i in ranked if i not in doomed]
-            keep = sorted(list(dict.fromkeys([*sound, *maybe, *ranked]))[:room])
-        self.alive = keep
+        finalists = max(1, min(_FINALISTS, money // left))
+        room = max(finalists, min(int(_SHARE * money), money - finalists * (left - 1)))
+        self.alive = sorted(sorted(runners, key=lambda i: (-chance[i], -gain[i]))[:room])
 
-    def _outdone(self, table: Table, found: Ranking, spoilt: set[int]) -> set[int]:
-        """Settings that surely learned less than one whose quality looks held.
+    def _chances(self, table: Table, runners: Sequence[int]) -> tuple[Array, Array]:
+        """How often each setting is chosen, or is the best, when the full grid is imagined.
 
-        Those that look spoilt are no measure: they may be ruled out later.
+        Returns:
+            That, and the mean gain so far, both by index of all settings.
         """
-        _, column = learned_of(table)
-        runners = [i for i in self.alive if i not in spoilt and i not in found.vetoes]
-        if column is None or len(runners) < 2:
-            return set()
-        prompts = counted(table, "trigger")
-        against = contest(column.values[runners][:, prompts])
-        return {i for i, tied in zip(runners, against.tied, strict=True) if not tied}
+        chance, mean = np.zeros(len(table.settings)), np.full(len(table.settings), -np.inf)
+        now = seen(table, self.done)
+        _, column = learned_of(now)
+        if column is None:
+            return chance, mean
+        prompts = counted(now, "trigger")
+        gains = column.values[:, prompts] - np.nan_to_num(column.control[prompts])
+        running = [i for i in runners if np.isfinite(gains[i]).all()]
+        mean[running] = gains[running].mean(axis=(1, 2))
+        if not running or len(prompts) < FIRST:
+            return chance, mean
+        gain, width = self._imagined(table, gains[running], "trigger", seed=0)
+        able = gain > width
+        for n, (fact, worse, allowed) in enumerate(worsening(now, self.facts, self.rules)):
+            known = worse[running]
+            if np.isfinite(known).all() and known.shape[1] >= FIRST:
+                later, span = self._imagined(table, known, fact.counts, seed=n + 1)
+                able &= later - span <= allowed
+        gentlest = sorted(range(len(running)), key=lambda i: table.settings[running[i]])
+        won = _wins(gain[:, gentlest], able[:, gentlest], width[gentlest])
+        chance[np.array(running)[gentlest]] = won
+        return chance, mean
+
+    def _imagined(self, table: Table, values: Array, counts: str, seed: int) -> tuple[Array, Array]:
+        """Means and half widths of the full grid, of the shots that a metric counts on."""
+        prompts = set(counted(table, counts))
+        shots = sum(prompt in prompts for prompt, _ in self.shots)
+        clusters = len(prompts) if len(prompts) > 1 else shots
+        return forecast(values, shots, clusters, draws=_IMAGINED, seed=seed)
+
+
+def _wins(gain: Array, able: NDArray[np.bool_], width: Array) -> Array:
+    """How often each setting is the best of those able, and how often it is chosen: the sum.
+
+    Args:
+        gain: `(draws, S)`, settings from the earliest and gentlest on.
+        able: Which may be chosen, `(draws, S)`.
+        width: Half widths of the gains' intervals, `(S,)`.
+    """
+    some = np.flatnonzero(able.any(axis=1))
+    best = np.where(able, gain, -np.inf).argmax(axis=1)
+    behind = gain[np.arange(len(gain)), best][:, None] - gain
+    chosen = (able & (behind <= np.hypot(width, width[best][:, None]))).argmax(axis=1)
+    return np.asarray(
+        np.bincount(best[some], minlength=len(width))
+        + np.bincount(chosen[some], minlength=len(width)),
+        dtype=np.float64,
+    )
 
 
 def shots_of(prompts: int, seeds: int) -> list[Shot]:

@@ -96,7 +96,7 @@ def _sweetspot(
     whole = whole_settings(values)
     if not whole.any():
         return Ranking("nothing scored")
-    gain = spread_out(simultaneous(values[whole] - control), whole)
+    gain = spread_out(simultaneous(values[whole] - control, family=len(whole)), whole)
     moved = _moved(table, prompts) >= rules.least_moved
     real = whole & _above_zero(gain) & moved
     vetoes = vetoes_of(table, facts, rules, copies, whole)
@@ -109,7 +109,7 @@ def _sweetspot(
     able = [i for i in range(len(real)) if real[i] and i not in vetoes]
     if not able:
         return _with(found, state="nothing safe", trained=_trained(table, found, None))
-    against = contest(values[able])
+    against = contest(values[able], family=len(whole))
     tied = [index for index, same in zip(able, against.tied, strict=True) if same]
     alike = len(tied) == int(whole.sum()) > 1
     state: State = "cannot tell apart" if alike else "chosen"

@@ -4,10 +4,9 @@ Numbers come as `(S, P, K)`: settings, prompts, seeds, without NaN. Every settin
 prompts and seeds, so they are compared in pairs; prompts are the clusters, or seeds when there is
 one prompt. It knows no metric.
 
-Three to five prompts tell a setting's own spread badly, and how settings go together worse, so
-both are taken from all settings (as Smyth 2004 moderates variances; Schäfer and Strimmer 2005
-shrink correlations). How many spreads wide an interval must be is then read off made-up numbers
-that know no difference and go through the same recipe.
+A few prompts tell a setting's own spread badly, so it is moderated by all settings' (after
+Smyth 2004). How many spreads wide an interval must be is then read off made-up numbers that know
+no difference and go through the same recipe.
 """
 
 from __future__ import annotations
@@ -83,29 +82,36 @@ def resampled(values: Array, draws: int = DRAWS, seed: int = 0) -> Array:
     return np.asarray(counts @ values.reshape(settings, -1).T / (prompts * seeds))
 
 
-def simultaneous(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Intervals:
+def simultaneous(values: Array, *, family: int = 0, seed: int = 0, draws: int = DRAWS) -> Intervals:
     """The mean of each setting with intervals that hold for all at once (max-t).
 
     Of a single picture each nothing is known: the intervals have no ends. With one setting
     they are Student's.
+
+    Args:
+        values: `(S, P, K)`.
+        family: Among how many settings these were picked, when that is more than S: having
+            picked them widens the intervals as if all were here.
+        seed: Of the made-up numbers.
+        draws: How many times they are made up.
     """
     means = _by_cluster(values)
     mean, clusters = means.mean(axis=1), means.shape[1]
     if clusters < 2:
         return Intervals(mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf))
     off = means - mean[:, None]
-    largest = [_largest_mean(some) for some in _made_up(off, draws, seed)]
+    largest = [_largest_mean(some) for some in _made_up(off, family, draws, seed)]
     width = _quantile(largest, clusters) * _spread(off) / np.sqrt(clusters)
     return Intervals(mean, mean - width, mean + width)
 
 
-def contest(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Contest:
+def contest(values: Array, *, family: int = 0, seed: int = 0, draws: int = DRAWS) -> Contest:
     """Compare all settings with the best of them; higher is better.
 
     Which one is best is read off the same numbers, so the width is one that holds for all pairs
     (Tukey's), and a setting is tied unless another is surely better: the best, or, when its
     difference to the best swings more than its difference to a middling one, that (after Hsu's
-    multiple comparisons with the best, 1984).
+    multiple comparisons with the best, 1984). Arguments as of `simultaneous`.
     """
     means = _by_cluster(values)
     mean, clusters = means.mean(axis=1), means.shape[1]
@@ -115,15 +121,42 @@ def contest(values: Array, *, seed: int = 0, draws: int = DRAWS) -> Contest:
     if clusters < 2:
         width, tied = np.full_like(mean, np.inf), np.ones(len(mean), bool)
     else:
-        off = means - mean[:, None]
-        off -= off.mean(axis=0)
-        trust = _trust(_directions(off))
-        largest = [_largest_apart(some, trust) for some in _made_up(off, draws, seed)]
-        width, beaten = _pairs(mean, off, _quantile(largest, clusters))
-        width, tied = width[best], ~beaten
+        off = _apart(means - mean[:, None])
+        largest = [_largest_apart(some) for some in _made_up(off, family, draws, seed)]
+        error = _spread(off) / np.sqrt(clusters)
+        pairs = _quantile(largest, clusters) * np.hypot(error, error[:, None])
+        width, tied = pairs[best], ~(mean - mean[:, None] > pairs).any(axis=1)
     others = width[np.arange(len(mean)) != best]
     smallest = float(np.median(others)) if len(others) else 0.0
     return Contest(best, Intervals(behind, behind - width, behind + width), tied, chance, smallest)
+
+
+def forecast(
+    values: Array, shots: int, clusters: int, *, seed: int = 0, draws: int = DRAWS
+) -> tuple[Array, Array]:
+    """What the means may come to once all shots are there, and how wide their intervals will be.
+
+    Shots to come are drawn around the mean of those seen, each setting for itself.
+
+    Args:
+        values: What is known, `(S, n, 1)`, each shot as a cluster.
+        shots: How many there will be; at least n.
+        clusters: Into how many clusters they will fall.
+        seed: Of the draws.
+        draws: How many outcomes to draw.
+
+    Returns:
+        Means, `(draws, S)`; half widths of intervals that hold for all settings, `(S,)`.
+    """
+    seen = _by_cluster(values)
+    mean, known = seen.mean(axis=1), seen.shape[1]
+    spread = _spread(seen - mean[:, None])
+    dice = np.random.default_rng(seed)
+    unsure = spread * np.sqrt(1 / known - 1 / shots)
+    means = mean + unsure * dice.standard_normal((draws, len(mean)))
+    plain = dice.standard_normal((draws, len(mean), clusters))
+    width = _quantile([_largest_mean(plain)], clusters) * spread / np.sqrt(shots)
+    return means, width
 
 
 def _by_cluster(values: Array) -> Array:
@@ -141,56 +174,30 @@ def _spread(off: Array) -> Array:
     return np.asarray(np.sqrt((own + np.median(own, axis=-1, keepdims=True)) / 2))
 
 
-def _directions(off: Array) -> Array:
-    """`off` at length 1, so that products of two rows are correlations; 0 stays 0."""
-    length = np.sqrt((off**2).sum(axis=-1, keepdims=True))
-    return _ratio(off, length)
+def _apart(off: Array) -> Array:
+    """What parts settings at a prompt, without what all of them share there: `(..., S, P)`.
 
-
-def _trust(directions: Array) -> float:
-    """How much of the correlations seen is more than chance, 0 to 1.
-
-    With v degrees of freedom the square of a correlation c is on average about
-    c^2 + (1 - c^2)^2 / v; solved for c^2.
+    Scaled so that settings which share nothing keep their spread, however few they are.
     """
-    settings, clusters = directions.shape
-    if settings < 2:
-        return 1.0
-    freedom = clusters - 1
-    if freedom < 2:
-        return 0.0
-    seen = (((directions @ directions.T) ** 2).sum() - settings) / (settings * (settings - 1))
-    half = 1 - 2 / freedom
-    root = np.sqrt(max(half**2 - 4 / freedom * (1 / freedom - seen), 0.0))
-    squared = float(np.clip((root - half) * freedom / 2, 0, 1))
-    return min(float(np.sqrt(squared / seen)), 1.0) if squared > 0 else 0.0
+    settings = off.shape[-2]
+    alone = np.sqrt(settings / max(settings - 1, 1))
+    return np.asarray((off - off.mean(axis=-2, keepdims=True)) * alone)
 
 
-def _made_up(off: Array, draws: int, seed: int) -> Iterator[Array]:
-    """Numbers without any difference that spread and go together as these.
+def _made_up(off: Array, family: int, draws: int, seed: int) -> Iterator[Array]:
+    """Numbers without any difference, each setting's for itself, that spread as these do.
+
+    Settings of the family that are not here are taken to spread like those that are.
 
     Yields:
         `(n, S, P)`, a few draws at a time so that many settings or clusters fit in memory.
     """
-    dice = np.random.default_rng(seed)
-    directions, spread = _directions(off), _spread(off)[:, None]
-    trust, (settings, clusters) = _trust(directions), off.shape
-    few = max(1, _AT_A_TIME // (clusters * max(settings, clusters)))
+    dice, clusters = np.random.default_rng(seed), off.shape[1]
+    spread = np.resize(_spread(off), max(len(off), family))[:, None]
+    few = max(1, _AT_A_TIME // (clusters * len(spread)))
     for start in range(0, draws, few):
         size = min(few, draws - start)
-        together = directions @ dice.standard_normal((size, clusters, clusters))
-        alone = dice.standard_normal((size, settings, clusters))
-        yield (np.sqrt(trust) * together + np.sqrt(1 - trust) * alone) * spread
-
-
-def _pairs(mean: Array, off: Array, quantile: float) -> tuple[Array, NDArray[np.bool_]]:
-    """Widths of all pairs' intervals, `(S, S)`, and which setting another surely beats."""
-    directions, spread = _directions(off), _spread(off)
-    together = _trust(directions) * (directions @ directions.T) * spread * spread[:, None]
-    squared = spread**2 + spread[:, None] ** 2 - 2 * together
-    np.fill_diagonal(squared, 0.0)
-    width = quantile * np.sqrt(np.maximum(squared, 0.0) / off.shape[1])
-    return width, (mean - mean[:, None] > width).any(axis=1)
+        yield dice.standard_normal((size, len(spread), clusters)) * spread
 
 
 def _largest_mean(made_up: Array) -> Array:
@@ -200,21 +207,18 @@ def _largest_mean(made_up: Array) -> Array:
     return np.asarray(_ratio(np.abs(centre), error).max(axis=1))
 
 
-def _largest_apart(made_up: Array, trust: float) -> Array:
+def _largest_apart(made_up: Array) -> Array:
     """Of each draw the pair that is most of its errors apart: `(n, S, P)` -> `(n,)`."""
     draws, settings, clusters = made_up.shape
     centre = made_up.mean(axis=2)
     off = made_up - centre[..., None]
-    off -= off.mean(axis=1, keepdims=True)
-    spread, directions, largest = _spread(off), _directions(off), np.zeros(draws)
+    error = _spread(_apart(off)) / np.sqrt(clusters)
+    largest = np.zeros(draws)
     for one in range(settings - 1):
         rest = slice(one + 1, None)
-        alike = (directions[:, rest] @ directions[:, one, :, None])[..., 0]
-        mine, theirs = spread[:, [one]], spread[:, rest]
-        squared = mine**2 + theirs**2 - 2 * trust * alike * mine * theirs
-        error = np.sqrt(np.maximum(squared, 0.0) / clusters)
         apart = np.abs(centre[:, rest] - centre[:, [one]])
-        largest = np.maximum(largest, _ratio(apart, error).max(axis=1))
+        together = np.hypot(error[:, rest], error[:, [one]])
+        largest = np.maximum(largest, _ratio(apart, together).max(axis=1))
     return largest
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from trainer.core import toml
 from trainer.core.device import Precision
-from trainer.core.errors import ConfigError, RunError
+from trainer.core.errors import RunError
 from trainer.core.files import write_atomically
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.core.work import WorkFolder, make_folder
@@ -125,18 +125,3 @@ class Sweep(WorkFolder):
     def cells(self) -> Path:
         """The pictures."""
         return self.path / "cells"
-
-
-def require_metrics(config: AnalysisConfig, known: tuple[str, ...]) -> None:
-    """Check that each metric that is asked for exists.
-
-    Raises:
-        ConfigError: One does not.
-    """
-    strange = [name for name in (*config.metrics, *config.weight_of) if name not in known]
-    if strange:
-        raise ConfigError(
-            f"there is no metric called {strange[0]!r}",
-            where="analysis.metrics",
-            hint=f"one of {', '.join(known)}",
-        )

@@ -6,7 +6,7 @@ hold for all settings at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,36 +87,15 @@ def vetoes_of(
     return found
 
 
-def leaning(
-    table: Table, facts: Sequence[Facts], rules: Rules, *, narrowed: float = 0.0
-) -> set[int]:
-    """Settings whose mean quality is worse than allowed, sure or not: for whom to drop first.
-
-    Args:
-        table: What is known so far.
-        facts: Of the table's columns.
-        rules: What is allowed.
-        narrowed: How wide the intervals are expected to be in the end, as a share of today's;
-            above 0 only those count that will then likely be ruled out.
-    """
-    found: set[int] = set()
-    for fact in facts:
-        spans, allowed = _worsening(table, fact, rules, np.ones(len(table.settings), bool))
-        if spans is not None:
-            width = np.where(np.isfinite(spans.low), spans.mean - spans.low, 0.0)
-            low = spans.mean - narrowed * width
-            found |= {int(i) for i in np.flatnonzero(low > allowed)}
-    return found
-
-
 def _worse_pictures(
     table: Table, facts: Sequence[Facts], rules: Rules, whole: NDArray[np.bool_]
 ) -> list[tuple[int, str]]:
     """Settings whose pictures are surely worse than the base model's, metric by metric."""
     found = []
-    for fact in facts:
-        spans, allowed = _worsening(table, fact, rules, whole)
-        if spans is not None:
+    for fact, worse, allowed in worsening(table, facts, rules):
+        usable = whole & whole_settings(worse)
+        if usable.any():
+            spans = spread_out(simultaneous(worse[usable], family=len(usable)), usable)
             found += [
                 (int(i), f"{fact.name} is worse than the base model's by {spans.mean[i]:.3g}")
                 for i in np.flatnonzero(spans.low > allowed)
@@ -124,24 +103,26 @@ def _worse_pictures(
     return found
 
 
-def _worsening(
-    table: Table, fact: Facts, rules: Rules, whole: NDArray[np.bool_]
-) -> tuple[Intervals | None, float]:
-    """How much worse than the base model's a quality is, and how much of that is allowed."""
-    column = table.columns.get(fact.name)
-    if fact.axis != "quality" or fact.better == "neither" or column is None:
-        return None, 0.0
-    prompts = counted(table, fact.counts)
-    sign = 1 if fact.better == "lower" else -1
-    control = column.control[prompts]
-    usable = whole & whole_settings(column.values[:, prompts])
-    if not usable.any() or not np.isfinite(control).all():
-        return None, 0.0
-    allowed = rules.margins.get(fact.name, 0.0)
-    if fact.name in rules.allowances:
-        allowed = max(allowed, sign * (rules.allowances[fact.name] - float(control.mean())))
-    worse = sign * (column.values[usable][:, prompts] - control)
-    return spread_out(simultaneous(worse), usable), allowed
+def worsening(
+    table: Table, facts: Sequence[Facts], rules: Rules
+) -> Iterator[tuple[Facts, Array, float]]:
+    """Of each quality how much worse than the base model's it is, `(S, P, K)`, and how much may be.
+
+    Metrics without numbers of the base model are passed over: nothing can be said by them.
+    """
+    for fact in facts:
+        column = table.columns.get(fact.name)
+        if fact.axis != "quality" or fact.better == "neither" or column is None:
+            continue
+        prompts = counted(table, fact.counts)
+        control = column.control[prompts]
+        if not np.isfinite(control).all():
+            continue
+        sign = 1 if fact.better == "lower" else -1
+        allowed = rules.margins.get(fact.name, 0.0)
+        if fact.name in rules.allowances:
+            allowed = max(allowed, sign * (rules.allowances[fact.name] - float(control.mean())))
+        yield fact, sign * (column.values[:, prompts] - control), allowed
 
 
 def _worse_judgement(table: Table, rules: Rules, whole: NDArray[np.bool_]) -> list[tuple[int, str]]:

@@ -1,7 +1,7 @@
-"""The reference of settings, drawn from the schema: `python -m app.reference` writes both files.
+"""The reference, drawn from the code: `python -m app.reference` writes its three files.
 
-`docs/settings.md` is for people, `docs/job.schema.json` for editors that complete TOML. Knows
-no setting by name.
+`docs/settings.md` and `docs/metrics.md` are for people, `docs/job.schema.json` for editors that
+complete TOML. Knows no setting and no metric by name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from analysis.judgements.base import judgements
+from analysis.metrics.base import metrics
 from trainer.core.files import write_atomically
 from trainer.core.schema import FieldSpec, describe
 from trainer.job.config import JobConfig
@@ -33,6 +36,24 @@ Everything that a job can say. A job is a TOML file; on the command line any set
 *personal* (paths, prompts) never go into a preset. This page is written by
 `python -m app.reference`.
 """
+METRICS_HEAD = """\
+# Metrics
+
+What an analysis measures, and when not to believe it. `analysis.metrics` lists those that are
+asked for; settings follow a colon: `clip_i: weights=/models/clip`, `pyiqa: name=niqe`. What is
+absent (weights, a package) is left out with one sentence. *Learned* tells how much the LoRA
+learned, *quality* may rule a setting out, *aside* is told beside them. All are read as
+differences to the base model's picture of the same prompt and seed
+(docs/decisions/0016-choosing.md says how a choice comes of them). Mirroring a photo alone moves
+BRISQUE by 3 to 11 points (RMS over five photos of each of three things), which is why the mean
+over both is taken and why only 5 points more than the base model's count. This page is written by
+`python -m app.reference`.
+"""
+JUDGED_HEAD = """\
+## What the model itself is asked
+
+Its loss, with the same noises and timesteps for every epoch and strength.
+"""
 
 
 def render() -> str:
@@ -46,8 +67,35 @@ def render_schema() -> str:
     return json.dumps(JobConfig.model_json_schema(), indent=2) + "\n"
 
 
+def render_metrics() -> str:
+    """The page of metrics, as Markdown."""
+    told = [_metric(name, metrics[name]) for name in metrics]
+    judged = [_metric(name, judgements[name]) for name in judgements]
+    return "\n".join([METRICS_HEAD, *told, JUDGED_HEAD, *judged])
+
+
+def _metric(name: str, kind: Any) -> str:
+    """A metric's, or judgement's, section."""
+    facts = [f"*{kind.axis}*"]
+    if hasattr(kind, "limits"):
+        low, high = kind.limits
+        facts += [f"{kind.better} is better" if kind.better != "neither" else "no merit"]
+        facts += [f"from {'any' if low is None else low} to {'any' if high is None else high}"]
+        facts += [f"prompts: {kind.counts}"]
+        facts += [f"needs: {', '.join(sorted(kind.needs)) or 'nothing else'}"]
+    settings = [spec for spec in describe(kind) if spec.path != "kind"]
+    rows = "\n".join(map(_row, settings))
+    head = "| Setting | Values | Default | What it does |\n|---|---|---|---|\n"
+    table = f"\n{head}{rows}\n" if rows else ""
+    return (
+        f"## `{name}`: {kind.title}\n\n{'; '.join(facts)}.\n\n{_line(kind.meaning)}\n\n"
+        f"*When not to believe it:* {_line(kind.distrust)}\n{table}"
+    )
+
+
 def main() -> None:
-    """Write both files."""
+    """Write all files."""
+    write_atomically(DOCS / "metrics.md", render_metrics())
     write_atomically(DOCS / "settings.md", render())
     write_atomically(DOCS / "job.schema.json", render_schema())
 

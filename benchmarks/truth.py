@@ -2,11 +2,11 @@
 
     python benchmarks/truth.py --draws 200
 
-Sweeps of made-up pictures (tests/analysis/synthetic.py): 5 epochs x 5 strengths x 4 prompts x 2
-seeds, scored by SSIM, BRISQUE, burn and likeness, ranked in full and by a race for 45% of the
-pictures. Where nothing differs, two settings stand for the same checkpoint twice. The last line
-is of numbers alone: how often 25 intervals of equal settings hold together when prompts sway
-each setting five times as much as seeds do.
+Sweeps of made-up pictures (tests/analysis/synthetic.py): 5 epochs x 5 strengths x 8 prompts x 2
+seeds, as a sweep has without prompts of its own, scored by SSIM, BRISQUE, burn and likeness, ranked
+in full and by a race for 45% of the pictures. Where nothing differs, two settings stand for the
+same checkpoint twice. The last line is of numbers alone: how often 25 intervals of equal settings
+hold together when prompts sway each setting five times as much as seeds do.
 """
 
 from __future__ import annotations
@@ -48,22 +48,23 @@ def main() -> None:
     """Draw, rank, race, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
     asked = parser.parse_args()
     draws, first = asked.draws, asked.first
     tally, began = Tally(), time.perf_counter()
     for seed in range(first, first + draws):
-        sweep = draw(seed)
+        sweep = draw(seed, prompts=asked.prompts)
         full = rank(sweep.table, facts(), Rules(), {})
         tally.near += full.choice is not None and within_one_step(full.choice, sweep.best or 0)
         raced, spent = race(sweep.table)
         tally.spent.append(spent)
         tally.tied += raced.choice == full.choice or raced.choice in full.tied
         tally.same += raced.choice == full.choice
-        none = draw(10_000 + seed, differs=False)
+        none = draw(10_000 + seed, differs=False, prompts=asked.prompts)
         tally.twice += bool(contest(none.table.columns["fidelity"].values[:2]).tied.all())
         tally.silent += rank(none.table, facts(), Rules(), {}).state == "cannot tell apart"
-    print(f"{draws} draws, {time.perf_counter() - began:.0f} s")
+    print(f"{draws} draws of {asked.prompts} prompts, {time.perf_counter() - began:.0f} s")
     print(f"within one step of the truth:            {tally.near / draws:.1%}")
     print(f"no difference, and says it cannot tell:  {tally.silent / draws:.1%}")
     print(f"the same checkpoint twice, and it ties:  {tally.twice / draws:.1%}")

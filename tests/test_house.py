@@ -122,7 +122,11 @@ def test_no_two_settings_of_one_plugin_share_a_path():
 
 @pytest.mark.parametrize(
     ("name", "render"),
-    [("settings.md", reference.render), ("job.schema.json", reference.render_schema)],
+    [
+        ("settings.md", reference.render),
+        ("metrics.md", reference.render_metrics),
+        ("job.schema.json", reference.render_schema),
+    ],
 )
 def test_the_reference_is_up_to_date(name, render):
     stored = (ROOT / "docs" / name).read_text(encoding="utf-8")

@@ -105,6 +105,16 @@ class MetricConfig(Config, ABC):
 
     kind: str
 
+    @property
+    def column(self) -> str:
+        """What its column is called: its kind, unless one kind may stand in a table twice."""
+        return self.kind
+
+    @property
+    def heading(self) -> str:
+        """The column's title."""
+        return self.title
+
     def absent(self) -> str:
         """Why it cannot be used on this machine, in one sentence; empty when it can.
 

@@ -68,6 +68,14 @@ class Pyiqa(MetricConfig):
         "cannot be compared with one another."
     )
 
+    @property
+    def column(self) -> str:
+        return f"{self.kind}_{self.name}"
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} {self.name}"
+
     def absent(self) -> str:
         return "" if find_spec("pyiqa") else "the package pyiqa is not installed"
 

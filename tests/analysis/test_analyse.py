@@ -252,5 +252,18 @@ def test_what_cannot_be_asked_is_refused_in_one_sentence(trained, change, words)
         analyse(sweep_of_run(trained, [*ASKED, change]), lambda event: None, lambda: False)
 
 
+def test_a_network_of_ones_own_is_asked_and_one_that_is_absent_is_told(
+    trained, clip_folder, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = [f"clip_i: weights={clip_folder}", "dinov2: weights=nobody/has-this", "ssim"]
+    sweep = sweep_of_run(trained, [*ASKED, f"analysis.metrics={json.dumps(asked)}"])
+    _, told, report = done(sweep)
+    assert [m["name"] for m in report["metrics"] if m["axis"] != "judged"][:2] == ["clip_i", "ssim"]
+    assert all("clip_i" in cell["scores"] for cell in report["cells"])
+    (said,) = [e.message for e in told if isinstance(e, Warned) and "dinov2" in e.message]
+    assert "nobody/has-this" in said
+
+
 def test_an_analysis_is_found_by_its_run(trained, analysed):
     assert find_sweep(trained.path).parent == trained.path / "analysis"

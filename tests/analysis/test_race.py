@@ -52,6 +52,26 @@ def test_with_room_for_everything_nothing_that_could_win_is_left_out():
     assert raced.choice is not None
 
 
+def test_a_setting_without_a_number_does_not_end_the_race():
+    table, best = sweep(0)
+    lost = 0 if best != 0 else 1
+    table.columns["fidelity"].values[lost, 0, 0] = np.nan
+    rendered, raced = run(table, 160)
+    assert rendered[best].all()
+    assert raced.choice is not None
+    assert not rendered[lost].all()
+
+
+def test_one_prompt_among_plain_ones_is_raced_once_it_has_two_seeds():
+    table, _ = sweep(1, prompts=3, seeds=6)
+    plain = [replace(prompt, kind="plain") for prompt in table.prompts[1:]]
+    table = replace(table, prompts=(table.prompts[0], *plain))
+    rendered, raced = run(table, int(0.45 * rendered_all(table)))
+    assert rendered[:, 0, :2].all()
+    assert rendered.sum() <= 0.45 * rendered_all(table)
+    assert raced.choice is not None
+
+
 def test_the_same_race_asks_the_same():
     table, _ = sweep(3)
     first, _ = run(table, 150)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import contest, resampled, simultaneous
+from analysis.statistics import contest, forecast, resampled, simultaneous
 
 
 def drawn(seed, *shape):
@@ -74,6 +74,36 @@ def test_of_many_prompts_all_means_are_as_wide_as_sidak_says():
     found = simultaneous(values, draws=4000)
     sidak = stats.t.ppf((1 + 0.95 ** (1 / 10)) / 2, 79) / np.sqrt(80)
     assert float(np.mean(found.high - found.mean)) == pytest.approx(sidak, rel=0.05)
+
+
+def test_some_picked_from_many_have_intervals_as_wide_as_all_would_have():
+    values = drawn(13, 25, 200, 1)
+    few = values[:3]
+
+    def width(some, family=0):
+        found = simultaneous(some, family=family)
+        return float(np.mean(found.high - found.mean))
+
+    assert width(few, 25) == pytest.approx(width(values), rel=0.06)
+    assert width(few) < 0.9 * width(values)
+    apart = contest(values).smallest
+    assert contest(few, family=25).smallest == pytest.approx(apart, rel=0.06)
+    assert contest(few).smallest < 0.9 * apart
+
+
+def test_a_forecast_spreads_as_a_mean_does_of_which_a_part_is_known():
+    values = drawn(14, 1, 4, 1)
+    means, width = forecast(values, 16, 8, draws=20000)
+    spread = values.std(ddof=1)
+    assert means.mean() == pytest.approx(values.mean(), abs=0.01)
+    assert means.std() == pytest.approx(spread * np.sqrt(1 / 4 - 1 / 16), rel=0.03)
+    assert width[0] == pytest.approx(stats.t.ppf(0.975, 7) * spread / 4, rel=0.03)
+
+
+def test_when_all_shots_are_there_a_forecast_is_what_was_found():
+    values = drawn(15, 5, 6, 1)
+    means, _ = forecast(values, 6, 6, draws=10)
+    assert np.allclose(means, values.mean(axis=(1, 2)))
 
 
 def test_of_a_single_picture_nothing_is_known():

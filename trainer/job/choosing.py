@@ -87,7 +87,9 @@ class AnalysisConfig(Config):
     metrics: Annotated[
         tuple[str, ...], Knob(advanced=True, why="All that need no further network.")
     ] = ("ssim", "brisque", "burn", "fidelity", "memorised", "diversity", "leak")
-    """What is measured in the pictures."""
+    """What is measured in the pictures. For those who have CLIP, DINOv2, LPIPS or pyiqa too:
+    `clip_i`, `clip_t`, `dinov2`, `lpips`, `pyiqa`; settings follow a colon, like
+    `clip_i: weights=/models/clip` or `pyiqa: name=niqe`."""
 
     judge: Annotated[bool, Knob(advanced=True, why="Costs a tenth of the rendering.")] = True
     """Ask the model itself too: its loss on held-out pictures and on pictures of the class."""
