@@ -73,7 +73,7 @@ def encode(model: LoadedModel, prompts: Sequence[str], negative: str) -> Words:
     """Run the text encoder over the prompts, one at a time, so that company changes nothing."""
     with torch.no_grad(), evaluating(model):
         rows = [model.encode_captions((prompt,)) for prompt in prompts]
-        none = model.encode_captions((negative,))
+        none = model.encode_negative(negative)
     positive = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
     return Words(tuple(prompts), positive, {name: value.cpu() for name, value in none.items()})
 
@@ -116,7 +116,7 @@ def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
     Raises:
         AdapterError: It is no LoRA file, or made for another model.
     """
-    read(path)
+    file = read(path)
     pipeline: Any = model.pipeline()
     try:
         pipeline.load_lora_weights(path.parent, weight_name=path.name, use_safetensors=True)
@@ -124,8 +124,9 @@ def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
         pipeline.set_adapters(sorted(set(names)), strength)
     except (ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
+        made = f", and looks made for {file.family}" if file.family != "unknown" else ""
         raise AdapterError(
-            f"the LoRA does not fit this model: {first}",
+            f"the LoRA does not fit this model{made}: {first}",
             where=str(path),
             hint="the base model that it was trained on",
         ) from error
