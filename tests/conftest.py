@@ -101,9 +101,8 @@ def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -
 def write_tiny_sdxl(folder: Path, *, seed: int = 0, **scheduling: Any) -> Path:
     """Write a whole `StableDiffusionXLPipeline` of random weights; the same for the same seed.
 
-    UNet: SDXL's three levels of two resnets, with 16, 32 and 32 channels and no, one and two
-    transformer layers; words of width 32 + 64. The first text encoder has three layers, since the
-    last one's words are not used.
+    Words of width 32 + 64. The first text encoder has three layers, since the last one's words are
+    not used.
 
     Args:
         folder: Made new.
@@ -111,28 +110,13 @@ def write_tiny_sdxl(folder: Path, *, seed: int = 0, **scheduling: Any) -> Path:
         scheduling: Settings of the scheduler, such as `prediction_type`.
     """
     import torch
-    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+    from diffusers import StableDiffusionXLPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     first = tiny_tokenizer(folder / "tokenizer")
     second = tiny_tokenizer(folder / "tokenizer_2", pad_token="!")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=32,
-            block_out_channels=(16, 32, 32),
-            layers_per_block=2,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            transformer_layers_per_block=(1, 1, 2),
-            attention_head_dim=(2, 4, 4),
-            cross_attention_dim=96,
-            use_linear_projection=True,
-            norm_num_groups=8,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + 48,
-        )
         pipeline = StableDiffusionXLPipeline(
             vae=tiny_vae(),
             text_encoder=CLIPTextModel(tiny_words(first, num_hidden_layers=3)),
@@ -141,12 +125,39 @@ def write_tiny_sdxl(folder: Path, *, seed: int = 0, **scheduling: Any) -> Path:
             ),
             tokenizer=first,
             tokenizer_2=second,
-            unet=unet,
+            unet=tiny_sdxl_unet(),
             scheduler=tiny_scheduler(**scheduling),
             add_watermarker=False,
         )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def tiny_sdxl_unet(**settings: Any) -> Any:
+    """SDXL's three levels of two resnets: 16, 32 and 32 channels, none, one and two transformers.
+
+    `settings` replace those of width.
+    """
+    from diffusers import UNet2DConditionModel
+
+    plain: dict[str, Any] = {
+        "block_out_channels": (16, 32, 32),
+        "transformer_layers_per_block": (1, 1, 2),
+        "attention_head_dim": (2, 4, 4),
+        "cross_attention_dim": 96,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(
+        sample_size=32,
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 48,
+        **(plain | settings),
+    )
 
 
 def tiny_vae() -> Any:

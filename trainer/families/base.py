@@ -108,6 +108,7 @@ class LoadedModel(ABC):
         denoiser: The UNet or transformer.
         text_encoders: By the name they have in the pipeline ("text_encoder"); empty once
             `release` has freed them.
+        naming: What LoRA files call its modules.
         text_targets: What of each text encoder may carry an adapter, as `targets` tells it of
             the denoiser; one choice.
         warnings: What the person should know of how it was loaded, in sentences.
@@ -126,6 +127,7 @@ class LoadedModel(ABC):
 
     denoiser: nn.Module
     text_encoders: dict[str, nn.Module]
+    naming: Naming
     text_targets: dict[str, str]
     warnings: tuple[str, ...] = ()
     plan: Plan

@@ -149,6 +149,7 @@ class Sdxl(Unet):
     def __init__(self, config: SdxlConfig, plan: Plan) -> None:
         super().__init__(config, plan)
         self._no_words_are_zeros = bool(self._folder.parts.get("force_zeros_for_empty_prompt"))
+        self.render_key += ":zeros" if self._no_words_are_zeros else ""
 
     @property
     def modelspec(self) -> dict[str, str]:

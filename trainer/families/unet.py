@@ -113,7 +113,7 @@ class Unet(LoadedModel):
         import torch
 
         folder = self._folder = ModelFolder.find(config.base, pipeline=config.pipeline)
-        self._noise = config.noise
+        self.naming, self._noise = config.naming, config.noise
         self.plan = plan
         self.scheduler: Any = scheduler(folder, config.noise.prediction)
         self.text_encoders = {

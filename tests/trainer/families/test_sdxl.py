@@ -100,6 +100,7 @@ def test_a_picture_is_the_pipeline_s_own(tiny_sdxl, tmp_path, zeros, negative):
         generator=torch.Generator().manual_seed(3),
         output_type="np",
     ).images
+    assert model.render_key.endswith(":zeros") == zeros
     assert ours.shape == theirs.shape == (1, 64, 48, 3)
     assert abs(ours - theirs).max() < 1e-6
 
