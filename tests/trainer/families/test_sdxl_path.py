@@ -1,6 +1,7 @@
 """SDXL from pictures to a verdict, on a tiny random model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from analysis.analyse import analyse
+from analysis.judgements.base import Shown
+from analysis.losses import Judge
+from analysis.reference import shelf
 from app.sweeps import Named, sweep_of, sweep_of_run
 from tests.conftest import write_pictures
 from tests.trainer.training import lora_bytes, tiny_job, train_here
@@ -254,6 +258,24 @@ def test_a_sweep_ends_with_a_report(trained):
     assert all(cell["status"] == "ok" for cell in report["cells"])
     assert set(report["judged"][0]["metrics"]) == {"fit", "drift"}
     assert (sweep.path / "report.html").stat().st_size > 1000
+
+
+def test_pictures_that_a_sweep_compares_with_tell_their_own_sizes(trained):
+    """The judge asks a model that was told sizes in training."""
+    job, run, _ = trained
+    model = job.model.load(PLAN)
+    there = shelf(sweep_of_run(run, ()).config, model, (64, 64), lambda event: None)
+    frames = {shown.frame for shown in (*there.training, *there.held_out)}
+    assert frames == {(64, 80, 0, 8, 64, 64)}
+    control = Shown.whole("control", there.training[0].pixels[:, :48], "a cat")
+    assert control.frame == (64, 48, 0, 0, 64, 48)
+    judge = Judge(model, Bank(model, {}), {}, draws=2, together=2)
+    cut, whole = (
+        judge.column([], [shown], lambda done, total: None).control
+        for shown in (there.training[0], replace(there.training[0], frame=(64, 64, 0, 0, 64, 64)))
+    )
+    assert cut.shape == (1, 2)
+    assert (cut != whole).all()
 
 
 # Of another family
