@@ -267,7 +267,7 @@ def _with_classes(there: Shelf, studio: Studio) -> Shelf:
         if cell.prompt in plain and studio.gallery.has(cell):
             with Image.open(studio.gallery.path(cell)) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            shown.append(Shown(f"control, seed {cell.seed}", pixels, cell.prompt))
+            shown.append(Shown.whole(f"control, seed {cell.seed}", pixels, cell.prompt))
     return replace(there, classes=shown)
 
 

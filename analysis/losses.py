@@ -100,6 +100,7 @@ class Judge:
             noise=noise.repeat(len(rows), 1, 1, 1),
             times=times.repeat(len(rows)),
             weights=torch.ones(count),
+            frames=torch.tensor(picture.frame, dtype=torch.float32).expand(count, -1),
             conditioning={k: torch.cat([w[k] for w in words]) for k in words[0]},
         )
 

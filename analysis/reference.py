@@ -17,7 +17,7 @@ from analysis.judgements.base import Shelf, Shown
 from trainer.core.draws import chance
 from trainer.core.errors import DatasetError
 from trainer.core.events import Emit, Warned
-from trainer.data.bucket import fit, framing
+from trainer.data.bucket import cover, fit, framing
 from trainer.data.folder import Picture, scan
 from trainer.data.gather import hold_out
 from trainer.data.image import read
@@ -104,7 +104,8 @@ def _shown(
         except DatasetError as error:
             emit(Warned(f"{picture.name}: {error.problem}; it is not compared with"))
             continue
-        shown.append(Shown(picture.name, cut(image, size), picture.caption))
+        frame = cover(*image.size, size).told(image.size)
+        shown.append(Shown(picture.name, cut(image, size), picture.caption, frame))
     return shown
 
 

@@ -16,13 +16,12 @@ from analysis.renders import Renderer, fitting
 from analysis.table import Prompt, Setting
 from trainer.core import device
 from trainer.core.errors import AdapterError, ConfigError, DatasetError
-from trainer.core.events import Emit, Preparing
+from trainer.core.events import Emit, Preparing, Warned
 from trainer.data.folder import scan
 from trainer.engine.bank import Bank
 from trainer.engine.sampling import Recipe
 from trainer.job.run import Run
 from trainer.weights.files import read
-from trainer.weights.inspect import guess_family
 from trainer.weights.metadata import versions
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def open_studio(sweep: Sweep, emit: Emit) -> Studio:
     plan = device.plan(config.device, config.precision)
     device.choose(plan.device)
     model = config.model.load(plan)
+    for warning in model.warnings:
+        emit(Warned(warning))
     names = {c.epoch: c.path.stem for c in checkpoints}
     bank = Bank(model, {c.path.stem: _weights(c, config) for c in checkpoints})
     side = (asked.side or config.model.resolution) // model.size_step * model.size_step
@@ -132,14 +133,8 @@ def _checkpoints(config: SweepConfig) -> list[Checkpoint]:
 
 
 def _weights(checkpoint: Checkpoint, config: SweepConfig) -> Any:
-    """The LoRA under our own names; where that fails, with the family it was made for."""
-    file = read(checkpoint.path)
-    try:
-        return file.weights(config.model.naming)
-    except AdapterError as error:
-        family = guess_family(file)
-        made = f"; the file looks made for {family}" if family != "unknown" else ""
-        raise AdapterError(f"{error.problem}{made}", where=error.where, hint=error.hint) from error
+    """The LoRA under our own names."""
+    return read(checkpoint.path).weights(config.model.naming)
 
 
 def _darkroom(model: LoadedModel, checkpoints: Sequence[Checkpoint], recipe: Recipe) -> Darkroom:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from trainer.job.config import JobConfig
     from trainer.job.run import Run
+
+logger = logging.getLogger(__name__)
 
 BUILTIN = Path(__file__).parents[1] / "presets" / "builtin"
 
@@ -100,6 +103,8 @@ def _picture(shot: Shot) -> tuple[Image, int]:
 
     config = families[shot.family].model_validate({"base": shot.base})
     model = config.load(device.plan("auto", "auto"))
+    for warning in model.warnings:
+        logger.warning("%s", warning)
     if shot.lora is not None:
         use_lora(model, shot.lora, shot.strength)
     step = model.size_step

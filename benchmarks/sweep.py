@@ -225,7 +225,7 @@ def random_loras(base: str, folder: Path, *, count: int) -> list[Path]:
         if path.is_file():
             continue
         model = SdConfig(base=base).load(device.plan("cpu", "bf16"))
-        adapter = attach(model, LoraConfig(rank=8, alpha=8), text_encoder=False, seed=number)
+        adapter = attach(model, LoraConfig(rank=8, alpha=8), text_encoders=(), seed=number)
         for module in adapter.modules:
             torch.nn.init.normal_(module.b, std=0.01)
         path.parent.mkdir(parents=True, exist_ok=True)

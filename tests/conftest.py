@@ -34,6 +34,12 @@ def tiny_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_sd(folder, prediction="v_prediction")
 
 
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Stable Diffusion XL model in Diffusers format, 6 MB, that answers the noise."""
+    return write_tiny_sdxl(tmp_path_factory.mktemp("models") / "tiny-sdxl")
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> MakePictures:
     """`pictures(count=4, size=(64, 64))`: a folder of random pictures with captions."""
@@ -60,9 +66,9 @@ def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -
     two levels, so that latents are half the picture's size. CLIP: width 32, two layers.
     """
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion import StableDiffusionPipeline
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextModel
 
     tokenizer = tiny_tokenizer(folder / "tokenizer")
     with torch.random.fork_rng():
@@ -77,42 +83,13 @@ def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -
             attention_head_dim=4,
             norm_num_groups=8,
         )
-        vae = AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=64,
-        )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                projection_dim=32,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type=prediction,
-    )
+        vae = tiny_vae()
+        text_encoder = CLIPTextModel(tiny_words(tokenizer))
     parts: dict[str, Any] = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer}
     pipeline = StableDiffusionPipeline(
         **parts,
         unet=unet,
-        scheduler=scheduler,
+        scheduler=tiny_scheduler(prediction_type=prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -121,7 +98,119 @@ def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -
     return folder
 
 
-def tiny_tokenizer(folder: Path) -> Any:
+def write_tiny_sdxl(folder: Path, *, seed: int = 0, **scheduling: Any) -> Path:
+    """Write a whole `StableDiffusionXLPipeline` of random weights; the same for the same seed.
+
+    Words of width 32 + 64. The first text encoder has three layers, since the last one's words are
+    not used.
+
+    Args:
+        folder: Made new.
+        seed: Of the weights.
+        scheduling: Settings of the scheduler, such as `prediction_type`.
+    """
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    first = tiny_tokenizer(folder / "tokenizer")
+    second = tiny_tokenizer(folder / "tokenizer_2", pad_token="!")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        pipeline = StableDiffusionXLPipeline(
+            vae=tiny_vae(),
+            text_encoder=CLIPTextModel(tiny_words(first, num_hidden_layers=3)),
+            text_encoder_2=CLIPTextModelWithProjection(
+                tiny_words(second, hidden_size=64, hidden_act="gelu", projection_dim=48)
+            ),
+            tokenizer=first,
+            tokenizer_2=second,
+            unet=tiny_sdxl_unet(),
+            scheduler=tiny_scheduler(**scheduling),
+            add_watermarker=False,
+        )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def tiny_sdxl_unet(**settings: Any) -> Any:
+    """SDXL's three levels of two resnets: 16, 32 and 32 channels, none, one and two transformers.
+
+    `settings` replace those of width.
+    """
+    from diffusers import UNet2DConditionModel
+
+    plain: dict[str, Any] = {
+        "block_out_channels": (16, 32, 32),
+        "transformer_layers_per_block": (1, 1, 2),
+        "attention_head_dim": (2, 4, 4),
+        "cross_attention_dim": 96,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(
+        sample_size=32,
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 48,
+        **(plain | settings),
+    )
+
+
+def tiny_vae() -> Any:
+    """8 and 16 channels on two levels: latents are half the picture's size."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 16),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+
+
+def tiny_words(tokenizer: Any, **settings: Any) -> Any:
+    """A CLIP text encoder's configuration for the tokenizer: width 32, two layers."""
+    from transformers import CLIPTextConfig
+
+    plain: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "projection_dim": 32,
+    }
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **(plain | settings),
+    )
+
+
+def tiny_scheduler(**settings: Any) -> Any:
+    """Stable Diffusion's timesteps."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        **settings,
+    )
+
+
+def tiny_tokenizer(folder: Path, **settings: Any) -> Any:
     """A CLIP tokenizer that knows the bytes and a few words."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -144,7 +233,7 @@ def tiny_tokenizer(folder: Path) -> Any:
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     return CLIPTokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77, **settings
     )
 
 

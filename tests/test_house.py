@@ -250,6 +250,7 @@ def test_the_tiny_model_encodes_and_has_a_loss_for_each_picture(tiny_sd):
         noise=torch.randn_like(latents),
         times=torch.tensor([10, 500, 990]),
         weights=torch.full((3,), 1 / 3),
+        frames=torch.tensor([[64.0, 64, 0, 0, 64, 64]] * 3),
         conditioning=conditioning,
     )
     assert moments.shape == (3, 2, 4, 32, 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         + _count(course.saves, "LoRA file")
         + (" in two layouts" if job.save.diffusers else ""),
         "trains": f"{len(outline.adapted)} modules, {needs.parameters / 1e6:.2f} M parameters"
-        + (", and the text encoder" if job.text_encoder.train else ""),
+        + _and_words(job.text_encoder.chosen(outline.text_adapted), outline),
         "strength of learning": in_words(job),
         "device": f"{plan.device}, {plan.precision}" + (", packed weights" if plan.packed else ""),
         "memory": f"about {needs.memory / _GIB:.1f} of {there / _GIB:.1f} GiB free",
@@ -80,6 +80,13 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         "disk": f"{needs.disk / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
     }
     return Preflight(facts, tuple(_warnings(job, outline, needs, there)))
+
+
+def _and_words(chosen: Sequence[str], outline: Outline) -> str:
+    """Which text encoders train too."""
+    if not chosen or len(outline.text_adapted) == 1:
+        return ", and the text encoder" if chosen else ""
+    return f", and {' and '.join(chosen)}"
 
 
 def _thrift(job: JobConfig) -> str:

@@ -69,7 +69,8 @@ def prepare(job: JobConfig, plan: Plan, emit: Emit) -> Parts:
     if not job.text_encoder.train and not job.dataset.captions_vary:
         model.release("captions")
     pace = _pace(job, material.loader.plan.steps)
-    adapter = attach(model, job.adapter, text_encoder=job.text_encoder.train, seed=pace.seed)
+    texts = job.text_encoder.chosen(model.text_encoders)
+    adapter = attach(model, job.adapter, text_encoders=texts, seed=pace.seed)
     if plan.checkpointing:
         model.checkpoint_activations()
     _speed_up(model, plan)
@@ -90,6 +91,8 @@ def _load(job: JobConfig, plan: Plan, emit: Emit) -> tuple[LoadedModel, Material
         emit(Warned(warning))
     emit(Preparing("load"))
     model = job.model.load(plan)
+    for warning in model.warnings:
+        emit(Warned(warning))
     material = gather(job, model, found, lambda told: _class_pictures(job, model, told), emit)
     return model, material
 

@@ -203,7 +203,8 @@ def _with_adapter(
     """The picture of the base model, and of the base model with the trained weights put in."""
     model = job.model.load(plan)
     base = _picture(model, job, prompt)
-    adapter = attach(model, job.adapter, text_encoder=job.text_encoder.train, seed=0)
+    texts = job.text_encoder.chosen(model.text_encoders)
+    adapter = attach(model, job.adapter, text_encoders=texts, seed=0)
     adapter.load_state(trained)
     return base, _picture(model, job, prompt)
 

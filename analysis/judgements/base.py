@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from trainer.core.registry import Registry
 from trainer.core.schema import Config
@@ -30,11 +30,19 @@ class Shown:
 
     Attributes:
         pixels: `(H, W, 3)`, RGB, 0 to 255.
+        frame: What they are a cut of, as a row of `Batch.frames`.
     """
 
     name: str
     pixels: Picture
     caption: str
+    frame: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, name: str, pixels: Picture, caption: str) -> Self:
+        """A picture that nothing was cut off from."""
+        sides = pixels.shape[:2]
+        return cls(name, pixels, caption, (*sides, 0, 0, *sides))
 
 
 @dataclass(frozen=True, slots=True)

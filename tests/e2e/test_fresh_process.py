@@ -52,7 +52,9 @@ def test_the_file_acts_as_the_trained_adapter(tiny_sd, pictures, tmp_path, text_
     state = checkpoint.newest(run.checkpoints) / "adapter.safetensors"
 
     model = job.model.load(device.plan("cpu", "fp32"))
-    attach(model, job.adapter, text_encoder=text_encoder, seed=0).load_state(load_file(state))
+    attach(
+        model, job.adapter, text_encoders=("text_encoder",) if text_encoder else (), seed=0
+    ).load_state(load_file(state))
     words = encode(model, ["a photo of sks fox"], "")
     ours = render_arrays(model, words, [1], Recipe((64, 64), 4, 3.0))[0]
 

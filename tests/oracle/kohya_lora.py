@@ -113,11 +113,8 @@ def test_what_sd_scripts_trained_is_read(peer, folder, tmp_path, request):
     model = tiny_models.load(folder)
     config = tiny_models.LoraConfig(rank=4, alpha=2.0, targets="linear+conv")
     every = r".*\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
-    type(model).text_targets, before = every, type(model).text_targets
-    try:
-        adapter = tiny_models.attach(model, config, text_encoder=True, seed=1)
-    finally:
-        type(model).text_targets = before
+    model.text_targets = dict.fromkeys(model.text_encoders, every)
+    adapter = tiny_models.attach(model, config, text_encoders=model.text_encoders, seed=1)
     adapter.load_state(back.tensors)
     seen = tiny_models.answer(*parts(model))
 

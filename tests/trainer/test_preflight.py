@@ -159,7 +159,7 @@ def test_the_text_encoders_adapter_counts(make_job):
     from trainer.weights.attach import attach
 
     job = make_job(text_encoder={"train": True})
-    adapter = attach(job.model.load(PLAN), job.adapter, text_encoder=True, seed=0)
+    adapter = attach(job.model.load(PLAN), job.adapter, text_encoders=("text_encoder",), seed=0)
     assert needs(job).parameters == sum(p.numel() for p in adapter.parameters())
 
 

@@ -11,7 +11,7 @@ from trainer.job.file import merge, parse_job
 from trainer.job.run import Run
 
 
-def tiny_job(model: Path, pictures: Path, runs: Path, **changes: Any) -> JobConfig:
+def tiny_job(model: Path, pictures: Path, runs: Path, /, **changes: Any) -> JobConfig:
     """Six steps of two epochs on a tiny model, with everything on that uses chance."""
     values: dict[str, Any] = {
         "name": "tiny",

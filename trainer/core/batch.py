@@ -25,6 +25,8 @@ class Batch:
         times: `(B,)`: whole timesteps, or times in (0, 1) for flow matching.
         weights: `(B,)`, what each picture's loss counts; over an optimizer step and all
             processes they sum to 1, and class pictures' to the prior's weight besides.
+        frames: `(B, 6)`, what each picture is a cut of, px, fp32: height and width of the file;
+            top and left of the cut after the resize; height and width of the cut.
         conditioning: Text embeddings and the like, batch first, keyed as the denoiser's
             own arguments; empty when the text encoder trains and must be run on `captions`.
     """
@@ -35,6 +37,7 @@ class Batch:
     noise: Tensor
     times: Tensor
     weights: Tensor
+    frames: Tensor
     conditioning: dict[str, Tensor]
 
     def to(self, device: torch.device) -> Batch:
@@ -45,5 +48,6 @@ class Batch:
             noise=self.noise.to(device, non_blocking=True),
             times=self.times.to(device, non_blocking=True),
             weights=self.weights.to(device, non_blocking=True),
+            frames=self.frames.to(device, non_blocking=True),
             conditioning={k: v.to(device, non_blocking=True) for k, v in self.conditioning.items()},
         )

@@ -47,6 +47,16 @@ class Frame:
         """Share of the picture's area that is trained on, in (0, 1]."""
         return (self.size[0] * self.size[1]) / (self.scaled[0] * self.scaled[1])
 
+    def told(self, whole: Size, *, flip: bool = False) -> tuple[int, ...]:
+        """The cut as `Batch.frames` holds it, of an upright picture `whole` px wide and high.
+
+        Of a mirrored picture the cut is told as it lies in the mirror.
+        """
+        left, top = self.crop
+        if flip:
+            left = self.scaled[0] - self.size[0] - left
+        return (*reversed(whole), top, left, *reversed(self.size))
+
 
 @dataclass(frozen=True, slots=True)
 class Framed:
@@ -108,7 +118,7 @@ class Framing:
             fitting += self._own(width, height)
         if not fitting:
             return None
-        frames = (_cut(width, height, shape) for shape in fitting)
+        frames = (cover(width, height, shape) for shape in fitting)
         return max(frames, key=lambda f: (f.kept, f.size[0] * f.size[1], f.size))
 
     def _own(self, width: int, height: int) -> list[Size]:
@@ -148,6 +158,13 @@ def fit(pictures: Iterable[Picture], rules: Framing) -> tuple[list[Framed], list
         else:
             framed.append(Framed(picture, frame))
     return framed, small
+
+
+def cover(width: int, height: int, shape: Size) -> Frame:
+    """The largest centre cut of `shape`, the picture scaled just enough to cover it."""
+    scale = max(shape[0] / width, shape[1] / height)
+    scaled = (max(shape[0], round(width * scale)), max(shape[1], round(height * scale)))
+    return Frame(shape, scaled, ((scaled[0] - shape[0]) // 2, (scaled[1] - shape[1]) // 2))
 
 
 def apply(image: Image, frame: Frame, *, flip: bool = False) -> Tensor:
@@ -201,13 +218,6 @@ def _shapes(resolution: int, step: int) -> tuple[Size, ...]:
         if 0 < other <= longest:
             found |= {(side, other), (other, side)}
     return tuple(sorted(found))
-
-
-def _cut(width: int, height: int, shape: Size) -> Frame:
-    """The largest centre cut of `shape`, the picture scaled just enough to cover it."""
-    scale = max(shape[0] / width, shape[1] / height)
-    scaled = (max(shape[0], round(width * scale)), max(shape[1], round(height * scale)))
-    return Frame(shape, scaled, ((scaled[0] - shape[0]) // 2, (scaled[1] - shape[1]) // 2))
 
 
 def _too_small(picture: Picture, step: int) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,9 +227,8 @@ def _hash_pictures(framed: Sequence[Framed]) -> str:
 
 def _hash_base(model: LoadedModel) -> str:
     """The weights alone: the keys name the number format too, which the identity has apart."""
-    number_format = f":{model.plan.precision}"
     keys = (model.image_key, model.text_key, model.base_hash)
-    return hash_text(*(key.removesuffix(number_format) for key in keys))
+    return hash_text(*(re.sub(r":(bf16|fp16|fp32)$", "", key) for key in keys))
 
 
 def _hash_job(job: JobConfig) -> str:

@@ -146,6 +146,17 @@ def _encoded(model: LoadedModel, caption: str) -> dict[str, Tensor]:
         return {k: v[0].cpu() for k, v in model.encode_captions((caption,)).items()}
 
 
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """One row of a batch."""
+
+    caption: str
+    latents: Tensor
+    noise: Tensor
+    time: Tensor
+    frame: tuple[int, ...]
+
+
 class Loader:
     """Makes the batches of a plan.
 
@@ -209,18 +220,19 @@ class Loader:
 
         items = [self.plan.items[slot.item] for slot in slots]
         shown = [self._show(item, slot, epoch) for item, slot in zip(items, slots, strict=True)]
-        captions = tuple(caption for caption, *_ in shown)
+        captions = tuple(one.caption for one in shown)
         return Batch(
             names=tuple(item.picture.name for item in items),
             captions=captions,
-            latents=torch.stack([latents for _, latents, _, _ in shown]),
-            noise=torch.stack([noise for _, _, noise, _ in shown]),
-            times=torch.stack([time for _, _, _, time in shown]),
+            latents=torch.stack([one.latents for one in shown]),
+            noise=torch.stack([one.noise for one in shown]),
+            times=torch.stack([one.time for one in shown]),
             weights=torch.tensor([slot.weight for slot in slots]),
+            frames=torch.tensor([one.frame for one in shown], dtype=torch.float32),
             conditioning=self._conditioning(captions),
         )
 
-    def _show(self, item: Framed, slot: Slot, epoch: int) -> tuple[str, Tensor, Tensor, Tensor]:
+    def _show(self, item: Framed, slot: Slot, epoch: int) -> _Showing:
         import torch
 
         luck = chance(self._seed, "showing", epoch, slot.number)
@@ -230,7 +242,8 @@ class Loader:
         dice = generator(self._seed, "noise", epoch, slot.number)
         latents = mean + deviation * torch.randn(mean.shape, generator=dice)
         noise = self._model.draw_noise((mean.shape[0], mean.shape[1], mean.shape[2]), dice)
-        return caption, latents, noise, self._model.draw_time(dice)
+        frame = item.frame.told((item.picture.width, item.picture.height), flip=flip)
+        return _Showing(caption, latents, noise, self._model.draw_time(dice), frame)
 
     def _conditioning(self, captions: tuple[str, ...]) -> dict[str, Tensor]:
         import torch

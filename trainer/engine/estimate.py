@@ -28,8 +28,6 @@ _LATENT = 0.5
 """Bytes of the cache a pixel: mean and deviation, four channels, an eighth of each side, fp32."""
 _RENDERED = 2
 """Bytes a pixel of a class picture, a PNG."""
-_CAPTION = 77 * 1024 * 4
-"""Bytes of an encoded caption at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,8 @@ def estimate(job: JobConfig, plan: Plan, outline: Outline, course: Course) -> Ne
     """
     wide = 4 if plan.precision == "fp32" else 2
     layers = [*outline.adapted.values()]
-    if job.text_encoder.train:
-        layers += outline.text_adapted.values()
+    for encoder in job.text_encoder.chosen(outline.text_adapted):
+        layers += outline.text_adapted[encoder].values()
     parameters = sum(job.adapter.rank * (i + o) for i, o in layers)
     means = 1 if job.schedule.ema else 0
     network, own = sum(outline.weights.values()), int(0.8 * _GIB)
@@ -102,22 +100,22 @@ def estimate(job: JobConfig, plan: Plan, outline: Outline, course: Course) -> Ne
         training=weights + 4 * (1 + _STATE + means) * parameters + kept + own,
         proof=4 * (network + parameters) + own,
         seconds=work / (SHARE_OF_RATE * rate(plan)) * (2 if job.prior.enabled else 1),
-        disk=_disk(job, course, parameters, copies=_STATE + means),
+        disk=_disk(job, course, parameters, outline.caption, copies=_STATE + means),
         parameters=parameters,
     )
 
 
-def _disk(job: JobConfig, course: Course, parameters: int, *, copies: int) -> int:
+def _disk(job: JobConfig, course: Course, parameters: int, caption: int, *, copies: int) -> int:
     """LoRA files, checkpoints (one more than is kept while the newest is written), the cache."""
     file = parameters * (4 if job.save.precision == "fp32" else 2)
     files = course.saves * file * (2 if job.save.diffusers else 1)
     checkpoints = (KEPT + 1) * copies * 4 * parameters
-    cached = _cache(job, course) if same_disk(job.cache_folder, job.runs) else 0
+    cached = _cache(job, course, caption) if same_disk(job.cache_folder, job.runs) else 0
     return files + checkpoints + cached
 
 
-def _cache(job: JobConfig, course: Course) -> int:
-    """Bytes of encoded pictures and captions, as SD's encoders make them, and class pictures."""
+def _cache(job: JobConfig, course: Course, caption: int) -> int:
+    """Bytes of encoded pictures (as SD's VAE makes them), captions, and class pictures."""
     pictures = [*course.training, *course.held_out]
     rendered = job.prior.count if job.prior.enabled and job.prior.folder is None else 0
     classes = rendered * job.model.resolution**2
@@ -125,7 +123,7 @@ def _cache(job: JobConfig, course: Course) -> int:
     live = job.text_encoder.train or job.dataset.captions_vary
     captions = 0 if live else len({one.picture.caption for one in pictures})
     latents = _LATENT * pixels * (2 if job.dataset.flip else 1)
-    return int(latents) + _RENDERED * classes + _CAPTION * captions
+    return int(latents) + _RENDERED * classes + caption * captions
 
 
 def rate(plan: Plan) -> float:

@@ -106,8 +106,9 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         gradient = gradients[0].flatten(0, 1)
-        answers = tuple(torch.empty_like(x) for x in ctx.saved_tensors[:3])
-        for q, k, v, p, g, of_q, of_k, of_v in _in_parts(*ctx.saved_tensors, gradient, *answers):
+        saved = ctx.saved_tensors  # read once: recomputed activations are given out once
+        answers = tuple(torch.empty_like(x) for x in saved[:3])
+        for q, k, v, p, g, of_q, of_k, of_v in _in_parts(*saved, gradient, *answers):
             of_scores = torch._softmax_backward_data(g @ v.mT, p, -1, input_dtype=p.dtype)
             torch.bmm(of_scores, k, out=of_q)
             torch.bmm(of_scores.mT, q, out=of_k)

@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from trainer.core.errors import AdapterError, ModelError
+from trainer.weights.family import require_family
 from trainer.weights.files import read
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.families.base import LoadedModel
+
+_LONGEST = 200
+"""Characters of an error that another library words, which may list every module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def encode(model: LoadedModel, prompts: Sequence[str], negative: str) -> Words:
     """Run the text encoder over the prompts, one at a time, so that company changes nothing."""
     with torch.no_grad(), evaluating(model):
         rows = [model.encode_captions((prompt,)) for prompt in prompts]
-        none = model.encode_captions((negative,))
+        none = model.encode_negative(negative)
     positive = {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
     return Words(tuple(prompts), positive, {name: value.cpu() for name, value in none.items()})
 
@@ -116,14 +121,14 @@ def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
     Raises:
         AdapterError: It is no LoRA file, or made for another model.
     """
-    read(path)
+    require_family(read(path).family, model.naming, path)
     pipeline: Any = model.pipeline()
     try:
         pipeline.load_lora_weights(path.parent, weight_name=path.name, use_safetensors=True)
         names = [name for part in pipeline.get_list_adapters().values() for name in part]
         pipeline.set_adapters(sorted(set(names)), strength)
     except (ValueError, RuntimeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = shorten(str(error).strip().splitlines()[0], _LONGEST, placeholder=" ...")
         raise AdapterError(
             f"the LoRA does not fit this model: {first}",
             where=str(path),

@@ -32,7 +32,7 @@ BaseRef = Annotated[
     ),
     Knob(label="Base model", private=True, why="Works on any machine, without a download."),
 ]
-Resolution = Annotated[
+Side = Annotated[
     int,
     Field(
         ge=64,
@@ -41,8 +41,8 @@ Resolution = Annotated[
         description="Side of the square whose area every training picture is scaled to. "
         "The size the base model was trained at learns best.",
     ),
-    Knob(unit="px", step=64, why="SD 1.5 was trained at 512 px."),
 ]
+Resolution = Annotated[Side, Knob(unit="px", step=64, why="SD 1.5 was trained at 512 px.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Outline:
         kept: Bytes that the forward pass keeps for the backward pass, one picture, in 16 bits.
         native_side: Side of the square pictures that the model was made for, px.
         size_step: Picture sides must be multiples of this, px.
-        text_adapted: As `adapted`, of the text encoders, when they are trained as well.
+        text_adapted: As `adapted`, of each text encoder, by its name in the pipeline.
+        caption: Bytes of the words of an encoded caption, fp32.
     """
 
     weights: dict[str, int]
@@ -66,7 +67,8 @@ class Outline:
     kept: int
     native_side: int
     size_step: int
-    text_adapted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    text_adapted: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    caption: int = 0
 
 
 class ModelConfig(Config, ABC):
@@ -74,6 +76,9 @@ class ModelConfig(Config, ABC):
 
     naming: ClassVar[Naming]
     """What LoRA files call the modules of the family."""
+
+    pipeline: ClassVar[str] = ""
+    """The Diffusers pipeline that models of the family are saved as."""
 
     kind: str
     base: BaseRef
@@ -103,6 +108,10 @@ class LoadedModel(ABC):
         denoiser: The UNet or transformer.
         text_encoders: By the name they have in the pipeline ("text_encoder"); empty once
             `release` has freed them.
+        naming: What LoRA files call its modules.
+        text_targets: What of each text encoder may carry an adapter, as `targets` tells it of
+            the denoiser; one choice.
+        warnings: What the person should know of how it was loaded, in sentences.
         plan: Where it is, in what format.
         image_key: Names the weights and settings of `encode_images`; part of cache keys.
         text_key: The same for `encode_captions`.
@@ -116,11 +125,11 @@ class LoadedModel(ABC):
     """Named choices of modules that carry an adapter: name -> regular expression that a
     module's whole path in the denoiser must match."""
 
-    text_targets: ClassVar[str]
-    """The same for text encoders, with one choice."""
-
     denoiser: nn.Module
     text_encoders: dict[str, nn.Module]
+    naming: Naming
+    text_targets: dict[str, str]
+    warnings: tuple[str, ...] = ()
     plan: Plan
     image_key: str
     text_key: str
@@ -147,6 +156,10 @@ class LoadedModel(ABC):
 
         Differentiable when a text encoder trains.
         """
+
+    def encode_negative(self, text: str) -> dict[str, Tensor]:
+        """What a picture should not show, as `encode_captions`; empty text is no words at all."""
+        return self.encode_captions((text,))
 
     @abstractmethod
     def draw_noise(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:

@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 
 from trainer.core.errors import ModelError, is_out_of_memory
 from trainer.core.files import hash_file, hash_text
+from trainer.families import hub
+from trainer.families.base import families
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
@@ -25,18 +27,12 @@ CLASSES = {
     "unet": ("diffusers.UNet2DConditionModel",),
     "vae": ("diffusers.AutoencoderKL",),
     "text_encoder": ("transformers.CLIPTextModel",),
+    "text_encoder_2": ("transformers.CLIPTextModelWithProjection",),
     "tokenizer": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
+    "tokenizer_2": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
 }
 """What the parts of a model may be; a scheduler may be any of Diffusers'."""
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
-_FROM_HUB = (
-    "model_index.json",
-    "*/*.json",
-    "*/*.txt",
-    "unet/diffusion_pytorch_model.safetensors",
-    "vae/diffusion_pytorch_model.safetensors",
-    "text_encoder/model.safetensors",
-)
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, LookupError)
 _UNREADABLE += (ImportError, AttributeError, SafetensorError)
 """What libraries raise for model files that are missing, cut short or of another kind."""
@@ -68,7 +64,7 @@ class ModelFolder:
                 hint="a .safetensors version of the model, as a folder in Diffusers format",
             )
         if not path.exists():
-            path = _from_hub(base)
+            path = hub.snapshot(base)
         index = path / "model_index.json"
         if not index.is_file():
             raise ModelError(
@@ -83,10 +79,12 @@ class ModelFolder:
     def _check(self, pipeline: str) -> None:
         made_for = self.parts.get("_class_name")
         if made_for != pipeline:
+            fitting = [kind for kind in families if families[kind].pipeline == made_for]
+            other = f"model.kind = {fitting[0]!r}" if fitting else "another `model.kind`"
             raise ModelError(
                 f"the model is made for {made_for!r}, and this family loads {pipeline!r}",
                 where=str(self.path),
-                hint="a model of this family, or another `model.kind`",
+                hint=f"a model of this family, or {other}",
             )
         code = next(iter(sorted(self.path.rglob("*.py"))), None)
         if code is not None:
@@ -268,26 +266,6 @@ def _in_plain_words(error: Exception, where: Path) -> ModelError:
         where=str(where),
         hint="download the model again; a file may be missing or cut short",
     )
-
-
-def _from_hub(base: str) -> Path:
-    """The local copy of a hub repository, fetched when it is not there yet."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = list(_FROM_HUB)
-    try:
-        return Path(snapshot_download(base, allow_patterns=patterns, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
-    try:
-        return Path(snapshot_download(base, allow_patterns=patterns))
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        raise ModelError(
-            f"there is no folder {base!r}, and it cannot be had from the hub either",
-            where="model.base",
-            hint="a folder in Diffusers format, or 'demo'",
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

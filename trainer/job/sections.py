@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from trainer.core.device import Precision
+from trainer.core.errors import ConfigError
 from trainer.core.schema import Config, Knob
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -27,6 +29,32 @@ class TextEncoderConfig(Config):
         Knob(advanced=True, why="Half the denoiser's, as in kohya's presets."),
     ] = 5e-5
     """Peak learning rate of the text encoder's adapter."""
+
+    which: Annotated[
+        Literal["all", "first", "second"],
+        Knob(label="Which text encoder", advanced=True, why="They read the same words."),
+    ] = "all"
+    """Which one learns, where a model has two: of SDXL the `first` is CLIP-L, the `second`
+    OpenCLIP-G. A model with one has no `second`."""
+
+    def chosen(self, encoders: Iterable[str]) -> tuple[str, ...]:
+        """Which of a model's text encoders carry an adapter, by their names in the pipeline.
+
+        Raises:
+            ConfigError: The one that is asked for is not there.
+        """
+        there = tuple(encoders)
+        if not self.train:
+            return ()
+        chosen = {"all": there, "first": there[:1], "second": there[1:2]}[self.which]
+        if not chosen:
+            raise ConfigError(
+                f"text_encoder.which is {self.which!r}, and the model's text encoders are: "
+                f"{', '.join(there) or 'none'}",
+                where="text_encoder.which",
+                hint="'all'" if there else "text_encoder.train = false",
+            )
+        return chosen
 
 
 class ScheduleConfig(Config):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from trainer.core.draws import generator
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["AdaptedModule", "Adapter", "attach"]
 
 
-def attach(model: LoadedModel, adapter: AdapterConfig, *, text_encoder: bool, seed: int) -> Adapter:
+def attach(
+    model: LoadedModel, adapter: AdapterConfig, *, text_encoders: Collection[str], seed: int
+) -> Adapter:
     """Add a fresh adapter, which changes nothing yet, and freeze everything else.
 
     What trains is fp32 whatever the base's format. The first values depend on `seed` and
@@ -34,19 +36,20 @@ def attach(model: LoadedModel, adapter: AdapterConfig, *, text_encoder: bool, se
     Args:
         model: Changed in place.
         adapter: Its targets are looked for in the denoiser.
-        text_encoder: Adapt the text encoders too, with the same rank and alpha.
+        text_encoders: Names of those that are adapted too, with the same rank and alpha.
         seed: The run's.
 
     Raises:
-        ConfigError: No module is meant by `adapter.targets`.
+        ConfigError: No module is meant by `adapter.targets`, or a text encoder is not there.
     """
     networks = {DENOISER: (model.denoiser, resolve(model, adapter.targets))}
     for part, encoder in model.text_encoders.items():
-        paths = _matching(encoder, model.text_targets) if text_encoder else []
-        networks[part] = (encoder, paths)
-    if text_encoder and not any(paths for part, (_, paths) in networks.items() if part != DENOISER):
+        chosen = part in text_encoders
+        networks[part] = (encoder, _matching(encoder, model.text_targets[part]) if chosen else [])
+    bare = [part for part in text_encoders if not networks.get(part, (None, []))[1]]
+    if bare:
         raise ConfigError(
-            "the model has no text encoder that an adapter fits on",
+            f"an adapter does not fit on the model's {' and '.join(bare)}",
             where="text_encoder.train",
             hint="text_encoder.train = false",
         )

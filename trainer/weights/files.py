@@ -17,6 +17,7 @@ from trainer.core.errors import AdapterError
 from trainer.core.files import write_atomically
 from trainer.weights import entry, layouts
 from trainer.weights.adapter import listed
+from trainer.weights.family import guess_family, require_family
 from trainer.weights.metadata import About, describe
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class LoraFile:
         Raises:
             AdapterError: It was made for another family, is no plain LoRA, or is damaged.
         """
+        require_family(self.family, naming, self.path)
         try:
             if self.layout == "kohya":
                 return layouts.from_kohya(self.tensors(), naming)
@@ -103,6 +105,11 @@ class LoraFile:
         except AdapterError as error:
             place = error.where or str(self.path)
             raise AdapterError(error.problem, where=place, hint=error.hint) from error
+
+    @property
+    def family(self) -> str:
+        """The base model it was made for, or "unknown"."""
+        return guess_family(self.metadata, self.pairs, self.shapes)
 
 
 def export(

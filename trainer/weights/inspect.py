@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _STRONGEST = 10
-_TEXT_WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
-"""Families by the width of the text that cross attention reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def inspect(path: Path) -> Inspection:
         name=path.name,
         bytes=path.stat().st_size,
         layout=file.layout,
-        family=guess_family(file),
+        family=file.family,
         ranks=dict(Counter(file.ranks.values()).most_common()),
         alphas=dict(Counter(alphas.values()).most_common()),
         modules=dict(Counter(_part(name) for name in file.pairs)),
@@ -118,31 +116,6 @@ def inspect(path: Path) -> Inspection:
         hash_agrees=None if declared is None else declared == data,
         metadata=metadata,
     )
-
-
-def guess_family(file: LoraFile) -> str:
-    """The family by what the header says, else by names and shapes."""
-    told = file.metadata.get("modelspec.architecture", "")
-    names = list(file.pairs)
-    if told.startswith("flux") or any(_is_flux(name) for name in names):
-        return "FLUX.1"
-    if told.startswith("stable-diffusion-xl") or any(_is_sdxl(name) for name in names):
-        return "SDXL"
-    for generation, family in (("v1", _TEXT_WIDTHS[768]), ("v2", _TEXT_WIDTHS[1024])):
-        if told.startswith(f"stable-diffusion-{generation}"):
-            return family
-    for name, pair in file.pairs.items():
-        if re.search(r"attn2[._]to_[kv]$", name):
-            return _TEXT_WIDTHS.get(file.shapes[pair.a][1], "unknown")
-    return "unknown"
-
-
-def _is_flux(name: str) -> bool:
-    return bool(re.search(r"double_blocks|single_blocks|single_transformer_blocks", name))
-
-
-def _is_sdxl(name: str) -> bool:
-    return bool(re.match(r"lora_te2_|text_encoder_2\.|lora_unet_(input|output)_blocks", name))
 
 
 def _norms(

@@ -85,7 +85,7 @@ def to_kohya(weights: Weights, naming: Naming) -> dict[str, Tensor]:
     down, up = SUFFIXES["kohya"]
     for name, a, b, own in weights:
         part, path = naming.split(name)
-        key = f"{part.kohya}_{part.path_in_file(path).replace('.', '_')}"
+        key = f"{part.kohya}_{part.path_in_kohya(path).replace('.', '_')}"
         tensors[key + down] = a.contiguous()
         tensors[key + up] = (b if own == alpha else b * (own / alpha)).contiguous()
         tensors[key + _ALPHA] = torch.tensor(alpha, dtype=torch.float32)
@@ -165,8 +165,9 @@ def _kohya_place(key: str, naming: Naming) -> str | None:
     for part in naming.parts:
         for prefix in (part.kohya, *part.also):
             if key.startswith(f"{prefix}_"):
-                path = _with_dots(key.removeprefix(f"{prefix}_"), naming)
-                return path and f"{part.part}.{part.path_in_model(path)}"
+                dotted = _with_dots(key.removeprefix(f"{prefix}_"), naming)
+                path = dotted and part.path_from_kohya(dotted)
+                return f"{part.part}.{path}" if path and naming.knows(path) else None
     return None
 
 
@@ -175,14 +176,13 @@ def _diffusers_place(key: str, naming: Naming) -> str | None:
     for part in naming.parts:
         if key.startswith(f"{part.diffusers}."):
             path = part.path_in_model(key.removeprefix(f"{part.diffusers}."))
-            known = all(word in naming.words or word.isdigit() for word in path.split("."))
-            return f"{part.part}.{path}" if known else None
+            return f"{part.part}.{path}" if naming.knows(path) else None
     return None
 
 
 def _with_dots(flat: str, naming: Naming) -> str | None:
     """`attn1_to_out_0` -> `attn1.to_out.0`, by the longest word that fits at each place."""
-    words = sorted(naming.words, key=len, reverse=True)
+    words = sorted(naming.kohya_words, key=len, reverse=True)
     found = re.findall(rf"(?:{'|'.join(words)}|\d+)(?=_|$)", flat)
     return ".".join(found) if "_".join(found) == flat else None
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.weights.files import LoraFile, read
-from trainer.weights.inspect import guess_family
 from trainer.weights.intruders import STRONGEST, Base, Hunt, compare, svd, upper
 from trainer.weights.spectrum_words import WHOLE, place, sentences
 
@@ -178,7 +177,7 @@ def spectrum(
         modules = compare(modules, sound, opened, opened.names(file), Hunt(looked, progress))
     made = Spectrum(
         name=path.name,
-        family=guess_family(file),
+        family=file.family,
         base="" if opened is None else opened.name,
         whole=_group(WHOLE, modules, modules),
         blocks=_groups(modules, lambda module: module.block),

@@ -26,7 +26,7 @@ def random_lora(model, folder: Path, name: str, *, seed: int, targets: str, text
     """A LoRA with every matrix drawn, strong enough to see."""
     config = tiny_job(Path("-"), Path("-"), Path("-")).adapter
     config = config.model_copy(update={"targets": targets, "rank": 3, "alpha": 2.0, "dropout": 0.0})
-    adapter = attach(model, config, text_encoder=text, seed=seed)
+    adapter = attach(model, config, text_encoders=("text_encoder",) if text else (), seed=seed)
     torch.manual_seed(seed)
     for module in adapter.modules:
         torch.nn.init.normal_(module.b, std=0.3)

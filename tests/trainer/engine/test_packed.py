@@ -9,6 +9,7 @@ from diffusers import UNet2DConditionModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from trainer.engine import packed_attention
 from trainer.engine.packed import PackReport, lean, pack, unpack
@@ -264,6 +265,16 @@ def test_attention_in_bf16_is_as_exact_as_that_of_torch(positions, spread, in_ca
     theirs = told(scaled_dot_product_attention, half)
     for ours, other, right in zip(told(attend, half), theirs, truth, strict=True):
         assert difference(ours, right) < max(2 * difference(other, right), 0.004)
+
+
+def test_attention_s_gradients_are_the_same_when_activations_are_recomputed():
+    draws = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(1, 2, 6, 4, generator=draws, requires_grad=True) for _ in range(3)]
+    plain = torch.autograd.grad(attend(*inputs).square().sum(), inputs)
+    again = checkpoint(attend, *inputs, use_reentrant=False)
+    recomputed = torch.autograd.grad(again.square().sum(), inputs)
+    assert all(bool(gradient.any()) for gradient in plain)
+    assert all(torch.equal(one, other) for one, other in zip(plain, recomputed, strict=True))
 
 
 def test_packing_frees_the_plain_weights():

@@ -18,7 +18,10 @@ def outputs(model):
 
 def small(model, targets="attention", *, text_encoder=False, seed=1):
     return attach(
-        model, LoraConfig(rank=4, alpha=2, targets=targets), text_encoder=text_encoder, seed=seed
+        model,
+        LoraConfig(rank=4, alpha=2, targets=targets),
+        text_encoders=model.text_encoders if text_encoder else (),
+        seed=seed,
     )
 
 
@@ -123,7 +126,7 @@ def test_first_values_are_uniform_within_one_over_root_fan_in(sd1):
 
 def test_dropout_acts_only_while_the_network_trains(sd1):
     config = LoraConfig(rank=4, alpha=2, targets="attention", dropout=0.5)
-    randomise(attach(sd1, config, text_encoder=False, seed=1))
+    randomise(attach(sd1, config, text_encoders=(), seed=1))
     assert torch.equal(outputs(sd1), outputs(sd1))
     sd1.denoiser.train()
     assert not torch.equal(outputs(sd1), outputs(sd1))

@@ -294,7 +294,7 @@ def test_only_the_modules_that_change_most_are_looked_into_unless_all_are_asked_
     [
         (UP, (5, 7), "layer of 5 x 7"),
         (UP.replace("up_blocks_1", "up_blocks_8"), (5, 7), "has no layer"),
-        ("lora_unet_double_blocks_0_img_attn_qkv", (5, 7), "no place in this model family"),
+        ("lora_unet_double_blocks_0_img_attn_qkv", (5, 7), "was made for FLUX.1"),
     ],
 )
 def test_a_lora_for_another_model_is_refused(demo, written, name, shape, said):

@@ -117,7 +117,7 @@ def answer(unet, text_encoder):
 def adapted(model, *, targets="linear+conv", rank=4, alpha=2.0):
     """An adapter on everything that can carry one, doing something, with alpha != rank."""
     config = LoraConfig(rank=rank, alpha=alpha, targets=targets)
-    return randomise(attach(model, config, text_encoder=True, seed=5))
+    return randomise(attach(model, config, text_encoders=model.text_encoders, seed=5))
 
 
 def about(**changes):

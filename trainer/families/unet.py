@@ -1,0 +1,286 @@
+"""What the families with a UNet share (SD, SDXL): noised latents in, noise or velocity out.
+
+It knows no family: each says how words are encoded, and what its UNet is told besides.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from trainer.core.errors import ModelError
+from trainer.core.files import hash_text
+from trainer.families.base import LoadedModel, ModelConfig, Outline
+from trainer.families.folder import ModelFolder
+from trainer.families.noising import NoiseConfig
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from trainer.core.batch import Batch
+    from trainer.core.device import Plan
+    from trainer.diffusion.noise import Prediction
+
+_UNET = """
+    down_blocks mid_block up_blocks attentions resnets downsamplers upsamplers transformer_blocks
+    attn1 attn2 to_q to_k to_v to_out ff net proj proj_in proj_out
+    conv conv1 conv2 conv_shortcut time_emb_proj
+    conv_in conv_out time_embedding linear_1 linear_2
+"""
+_CLIP = """
+    text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1 fc2
+"""
+UNET_WORDS = frozenset(_UNET.split())
+CLIP_WORDS = frozenset(_CLIP.split())
+"""Names between the dots of module paths, for `Naming`."""
+
+CLIP_TARGETS = r".*\.(self_attn\.(q_proj|k_proj|v_proj|out_proj))"
+"""All four, since readers drop a CLIP layer of which one is missing."""
+
+
+class UnetConfig(ModelConfig):
+    """A base model with a UNet and CLIP text encoders."""
+
+    encoders: ClassVar[dict[str, str]]
+    """The tokenizer of each text encoder, by their names in the pipeline."""
+
+    noise: NoiseConfig = NoiseConfig()
+
+    def outline(self, targets: str) -> Outline:
+        import torch
+
+        from trainer.families.measure import adapted, measure
+
+        folder = ModelFolder.find(self.base, pipeline=self.pipeline)
+        unet, vae = folder.empty("unet"), folder.empty("vae")
+        texts = {name: folder.empty(name) for name in self.encoders}
+        self.check(folder, unet.config, texts)
+        tokenizers(folder, self.encoders, texts)
+        scheduler(folder, self.noise.prediction)
+        side = self.resolution // 2 ** (len(vae.config.block_out_channels) - 1)
+        places = max(text.config.max_position_embeddings for text in texts.values())
+        with torch.device("meta"):
+            latents = torch.empty(1, unet.config.in_channels, side, side, dtype=torch.bfloat16)
+            times = torch.zeros(1, dtype=torch.long)
+            words = torch.empty(1, places, unet.config.cross_attention_dim, dtype=torch.bfloat16)
+            more = self.arguments_on_meta(texts)
+        outline = measure(
+            {"unet": unet, **texts, "vae": vae},
+            denoiser=unet,
+            call=lambda: unet(latents, times, encoder_hidden_states=words, **more).sample,
+            pattern=Unet.targets.get(targets, targets),
+            sides=_sides(unet.config, vae.config),
+        )
+        patterns = self.text_targets(texts)
+        return replace(
+            outline,
+            text_adapted={name: adapted(text, patterns[name]) for name, text in texts.items()},
+            caption=4 * words.numel(),
+        )
+
+    @classmethod
+    def text_targets(cls, encoders: Mapping[str, Any]) -> dict[str, str]:
+        """What of each text encoder can learn, as `LoadedModel.text_targets`."""
+        return dict.fromkeys(encoders, CLIP_TARGETS)
+
+    def check(self, folder: ModelFolder, unet: Any, encoders: Mapping[str, Any]) -> None:
+        """Refuse a UNet, by its configuration, that only looks like the family's.
+
+        Raises:
+            ModelError: It is one.
+        """
+
+    def arguments_on_meta(self, encoders: Mapping[str, Any]) -> dict[str, Any]:
+        """What the UNet is told besides latents, times and words, of one picture, as shapes."""
+        return {}
+
+
+class Unet(LoadedModel):
+    """A loaded model with a UNet, an autoencoder and CLIP text encoders."""
+
+    targets: ClassVar[dict[str, str]] = {
+        "attention": r".*\.attn[12]\.(to_q|to_k|to_v|to_out\.0)",
+        "attention+ff": r".*\.(attn[12]\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2))",
+        "linear": r".*\.attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|proj|2))",
+        "linear+conv": r"(down_blocks|mid_block|up_blocks)\..*"
+        r"\.(to_q|to_k|to_v|to_out\.0|proj|2|proj_in|proj_out|conv|conv1|conv2|conv_shortcut"
+        r"|time_emb_proj)",
+    }
+
+    def __init__(self, config: UnetConfig, plan: Plan) -> None:
+        import torch
+
+        folder = self._folder = ModelFolder.find(config.base, pipeline=config.pipeline)
+        self.naming, self._noise = config.naming, config.noise
+        self.plan = plan
+        self.scheduler: Any = scheduler(folder, config.noise.prediction)
+        self.text_encoders = {
+            name: cast("nn.Module", folder.part(name, plan)) for name in config.encoders
+        }
+        self.text_targets = config.text_targets(self.text_encoders)
+        self.tokenizers = tokenizers(folder, config.encoders, self.text_encoders)
+        self.denoiser = cast("nn.Module", folder.part("unet", plan))
+        self._unet_config: Any = cast("Any", self.denoiser).config
+        config.check(folder, self._unet_config, self.text_encoders)
+        self.vae: Any = self._read_vae(plan)
+        if plan.device == "cpu":
+            self.vae.decoder.to(memory_format=torch.channels_last)  # a third faster
+        self._signals = self.scheduler.alphas_cumprod.to(plan.device)
+        self.prediction = cast("Prediction", self.scheduler.config.prediction_type)
+        own = "fp32" if self.vae.dtype == torch.float32 else plan.precision
+        self.image_key = folder.fingerprint("vae") + f":{own}"
+        words = (name for pair in config.encoders.items() for name in pair)
+        self.text_key = hash_text(*map(folder.fingerprint, words)) + f":{plan.precision}"
+        made = f"{type(self.scheduler).__name__}:{self.prediction}"
+        self.render_key = f"{folder.fingerprint('scheduler')}:{made}"
+        self.native_side, self.size_step = _sides(self._unet_config, self.vae.config)
+        self.base_hash = folder.fingerprint("unet")
+
+    def _read_vae(self, plan: Plan) -> Any:
+        """The autoencoder as it encodes and decodes here."""
+        return self._folder.part("vae", plan)
+
+    @abstractmethod
+    def _arguments(self, conditioning: dict[str, Tensor], frames: Tensor) -> dict[str, Any]:
+        """What the UNet is told besides latents and times.
+
+        Args:
+            conditioning: As `encode_captions` gives it, in the plan's format.
+            frames: As `Batch.frames`.
+        """
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        import torch
+
+        moments = self.vae.encode(pixels.to(self.plan.device, self.vae.dtype)).latent_dist
+        both = torch.stack((moments.mean, moments.std), dim=1).float()
+        return both * float(self.vae.config.scaling_factor)
+
+    def draw_noise(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
+        from trainer.diffusion import noise
+
+        return noise.draw_noise(shape, generator, offset=self._noise.offset)
+
+    def draw_time(self, generator: Generator) -> Tensor:
+        import torch
+
+        return torch.randint(0, len(self._signals), (), generator=generator)
+
+    def losses(self, batch: Batch) -> Tensor:
+        from trainer.diffusion import noise
+
+        noisy = noise.add_noise(batch.latents, batch.noise, self._signals, batch.times)
+        wanted = noise.target(
+            batch.latents, batch.noise, self._signals, batch.times, self.prediction
+        )
+        conditioning = batch.conditioning or self.encode_captions(batch.captions)
+        dtype = self.plan.dtype
+        answer = self.denoiser(
+            noisy.to(dtype),
+            batch.times,
+            return_dict=False,
+            **self._arguments({k: v.to(dtype) for k, v in conditioning.items()}, batch.frames),
+        )[0]
+        losses = (answer.float() - wanted).square().mean(dim=(1, 2, 3))
+        if self._noise.min_snr_gamma:
+            losses = losses * noise.min_snr_weights(
+                self._signals, batch.times, self._noise.min_snr_gamma, self.prediction
+            )
+        return losses
+
+    def see(self, latents: Tensor) -> Tensor:
+        import torch
+
+        from trainer.diffusion import noise
+        from trainer.families.sight import LOOK_AT, see_through
+
+        count = len(latents)
+        still = self.draw_noise(latents.shape[1:], torch.Generator().manual_seed(0))
+        times = torch.full((count,), int(LOOK_AT * len(self._signals)))
+        noisy = noise.add_noise(latents, still.expand_as(latents), self._signals.cpu(), times)
+        device, dtype = self.plan.device, self.plan.dtype
+        words = self.encode_captions(("",)).items()
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        sides = [factor * latents.shape[-2], factor * latents.shape[-1]]
+        frames = torch.tensor([*sides, 0, 0, *sides], dtype=torch.float32, device=device)
+        told = self._arguments(
+            {name: rows.to(dtype).expand(count, *rows.shape[1:]) for name, rows in words},
+            frames.expand(count, -1),
+        )
+        return see_through(self.denoiser, noisy.to(device, dtype), times.to(device), **told)
+
+    def checkpoint_activations(self) -> None:
+        cast("Any", self.denoiser).enable_gradient_checkpointing()
+
+    def release(self, part: str) -> None:
+        if part == "captions":
+            self.text_encoders = {}
+        elif part == "images":
+            self.vae.encoder = None
+
+    def _tokens(self, encoder: str, captions: tuple[str, ...]) -> Tensor:
+        """`(B, n)`, padded and cut to the places that the text encoder has, on its device."""
+        tokenizer = self.tokenizers[encoder]
+        tokens: Tensor = tokenizer(
+            list(captions),
+            padding="max_length",
+            truncation=True,
+            max_length=tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
+        return tokens.to(self.plan.device)
+
+
+def tokenizers(
+    folder: ModelFolder, names: Mapping[str, str], encoders: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The tokenizer of each text encoder, checked against the encoder's configuration."""
+    return {
+        name: folder.tokenizer(
+            names[name],
+            tokens=encoder.config.vocab_size,
+            length=encoder.config.max_position_embeddings,
+        )
+        for name, encoder in encoders.items()
+    }
+
+
+def scheduler(folder: ModelFolder, asked: str) -> Any:
+    """The published scheduler, told what the denoiser answers where that was `asked` for.
+
+    Raises:
+        ModelError: It is made for an answer that is neither noise nor velocity, for other noise
+            than DDPM's, or for noise where the last timestep has no signal left.
+    """
+    published = folder.scheduler()
+    where = str(folder.path / "scheduler" / "scheduler_config.json")
+    told = published.config.get("prediction_type")
+    if told not in ("epsilon", "v_prediction"):
+        raise ModelError(
+            f"its prediction_type is {told!r}, and this family trains epsilon and v_prediction",
+            where=where,
+            hint="a model whose denoiser answers the noise or the velocity",
+        )
+    if not hasattr(published, "alphas_cumprod"):
+        raise ModelError(
+            f"its {type(published).__name__} has no DDPM timesteps, which this family trains by",
+            where=where,
+            hint="a model with a DDIM, DDPM, Euler or DPM-Solver scheduler",
+        )
+    prediction = told if asked == "auto" else asked
+    if prediction == "epsilon" and published.config.get("rescale_betas_zero_snr"):
+        raise ModelError(
+            "its last timestep is noise alone (rescale_betas_zero_snr), from which no picture can "
+            "be told by epsilon",
+            where=where,
+            hint="model.noise.prediction = 'v_prediction', which such models are made for",
+        )
+    return type(published).from_config(published.config, prediction_type=prediction)
+
+
+def _sides(unet: Any, vae: Any) -> tuple[int, int]:
+    """The side that a model was made for, and what sides must be multiples of, px."""
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    return factor * unet.sample_size, factor * 2 ** (len(unet.block_out_channels) - 1)
