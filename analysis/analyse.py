@@ -23,7 +23,7 @@ from analysis.losses import Judge
 from analysis.marks import Marks, lacking
 from analysis.measures import asked_for
 from analysis.preview import preview
-from analysis.race import Racer, shots_of
+from analysis.race import Racer, least, shots_of
 from analysis.ranking import Ranking, finer, rank
 from analysis.reference import ModelEye, shelf
 from analysis.studio import Studio, open_studio
@@ -31,7 +31,7 @@ from analysis.summary import summary
 from analysis.sweep import Sweep
 from analysis.table import Column, Setting, Table
 from analysis.vetoes import Facts, Rules
-from trainer.core.errors import COMPLETED, UNDECIDED
+from trainer.core.errors import COMPLETED, UNDECIDED, ConfigError
 from trainer.core.events import Decided, Emit, Planned, Preparing, Warned
 from trainer.core.files import require_space, write_atomically
 from trainer.weights.metadata import versions
@@ -52,11 +52,12 @@ def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
     asked_for(asked.metrics, asked.weight_of)
     studio = open_studio(sweep, emit)
     emit(Planned({k: str(v) for k, v in preview(studio.config, studio.checkpoints).items()}))
+    _require_enough(studio)
     _require_room(sweep, studio)
     studio.renderer.fill(studio.controls, studio.together, emit, stop)
     work = _Work.begin(sweep, studio, emit, stop)
     settings = list(studio.settings)
-    budget = _budget(sweep, studio, len(settings))
+    budget = _budget(sweep, studio, len(settings), emit)
     if budget:
         work.race(settings, budget)
     else:
@@ -192,7 +193,8 @@ class _Work:
         """Write the report and tell the verdict; the exit code."""
         self.emit(Preparing("report"))
         table = self.table(settings)
-        verdict = words.told(table, found, self.rules.rule, self._copies())
+        labels = {c.epoch: c.label for c in self.studio.checkpoints}
+        verdict = words.told(table, found, self.rules.rule, self._copies(), labels)
         folder = self.sweep.path
         write_findings(folder, self._findings(table, verdict))
         page = report.write(folder)
@@ -240,7 +242,13 @@ class _Work:
             recipe=studio.facts(),
             versions=versions(),
             checkpoints=[
-                {"epoch": c.epoch, "label": c.label, "file": c.path.name, "step": c.step}
+                {
+                    "epoch": c.epoch,
+                    "label": c.label,
+                    "file": c.path.name,
+                    "step": c.step,
+                    "digest": c.digest,
+                }
                 for c in studio.checkpoints
             ],
             metrics=told,
@@ -271,7 +279,7 @@ def _with_classes(there: Shelf, studio: Studio) -> Shelf:
     return replace(there, classes=shown)
 
 
-def _budget(sweep: Sweep, studio: Studio, settings: int) -> int:
+def _budget(sweep: Sweep, studio: Studio, settings: int, emit: Emit) -> int:
     """Pictures to spend on a race; 0 for the full grid. Settled once, so that it resumes."""
     asked = studio.config.analysis
     shots = len(studio.prompts) * len(studio.seeds)
@@ -286,9 +294,31 @@ def _budget(sweep: Sweep, studio: Studio, settings: int) -> int:
     few = studio.controls[: studio.together]
     studio.renderer._render(few)
     rate = len(few) / (time.perf_counter() - began)
-    renders = min(max(settings, int(60 * asked.minutes * rate)), settings * shots)
+    fewest = least(settings, shots)
+    affordable = int(60 * asked.minutes * rate)
+    if affordable < fewest:
+        emit(
+            Warned(
+                f"in {asked.minutes:g} min there is time for {affordable} pictures, and a race of "
+                f"{settings} settings needs {fewest}: those are rendered"
+            )
+        )
+    renders = min(max(fewest, affordable), settings * shots)
     write_atomically(path, json.dumps({"renders": renders, "pictures_a_second": round(rate, 3)}))
     return renders
+
+
+def _require_enough(studio: Studio) -> None:
+    """Raise where a race is asked for with pictures that do not take it to its end."""
+    asked, settings = studio.config.analysis, len(studio.settings)
+    shots = len(studio.prompts) * len(studio.seeds)
+    fewest = min(least(settings, shots), settings * shots)
+    if 0 < asked.renders < fewest:
+        raise ConfigError(
+            f"{asked.renders} pictures are too few for a race of {settings} settings",
+            where="analysis.renders",
+            hint=f"at least {fewest}, or fewer epochs, strengths or prompts",
+        )
 
 
 def _require_room(sweep: Sweep, studio: Studio) -> None:

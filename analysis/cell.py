@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.core.errors import AdapterError, RunError
+from trainer.core.events import Warned
 from trainer.core.files import hash_file, hash_text
 from trainer.weights.files import read
 
 if TYPE_CHECKING:
+    from trainer.core.events import Emit
     from trainer.job.run import Run
     from trainer.weights.files import LoraFile
 
@@ -89,14 +91,15 @@ class Darkroom:
         return hash_text(json.dumps(self.facts(cell), sort_keys=True))[:24] + ".png"
 
 
-def of_run(run: Run) -> list[Checkpoint]:
+def of_run(run: Run, emit: Emit) -> list[Checkpoint]:
     """A run's LoRA files, by epoch. Of a file in two layouts, the first counts.
 
     Raises:
         RunError: It has none.
+        AdapterError: None can be read.
     """
     found: dict[tuple[int, int], Path] = {}
-    files = {path: read(path) for path in sorted(run.lora.glob("*.safetensors"))}
+    files = {file.path: file for file in _readable(sorted(run.lora.glob("*.safetensors")), emit)}
     for path, file in sorted(files.items(), key=lambda item: item[1].layout != "kohya"):
         found.setdefault((_number(file, "epoch") or 0, _number(file, "steps") or 0), path)
     if not found:
@@ -106,16 +109,55 @@ def of_run(run: Run) -> list[Checkpoint]:
     return _checkpoints([files[path] for _, path in sorted(found.items())])
 
 
-def of_files(paths: Sequence[Path]) -> list[Checkpoint]:
+def of_files(paths: Sequence[Path], emit: Emit) -> list[Checkpoint]:
     """LoRA files from anywhere, in the order given unless each tells another epoch.
 
     Raises:
-        AdapterError: One is no LoRA file, or stands there twice.
+        AdapterError: One stands there twice, or none can be read.
     """
     twice = [path for index, path in enumerate(paths) if path in paths[:index]]
     if twice:
         raise AdapterError("the file stands there twice", where=str(twice[0]))
-    return _checkpoints([read(path) for path in paths])
+    return _checkpoints(_readable(paths, emit))
+
+
+def _readable(paths: Sequence[Path], emit: Emit) -> list[LoraFile]:
+    """The files that can be used; what is wrong with the others is told.
+
+    Raises:
+        AdapterError: None can be used; of the first.
+    """
+    found, faults = [], []
+    for path in paths:
+        try:
+            found.append(usable(path))
+        except AdapterError as error:
+            faults.append(error)
+    if faults and not found:
+        raise faults[0]
+    for fault in faults:
+        emit(Warned(f"{fault.where or 'a LoRA file'} is left out: {fault.problem}"))
+    return found
+
+
+def usable(path: Path) -> LoraFile:
+    """A LoRA file whose numbers are all finite.
+
+    Raises:
+        AdapterError: It is damaged, none, or has NaN or infinity in it.
+    """
+    from safetensors import safe_open
+
+    file = read(path)
+    with safe_open(path, "pt") as content:
+        for name in content.keys():  # noqa: SIM118 - it is no dict
+            if not bool(content.get_tensor(name).float().isfinite().all()):
+                raise AdapterError(
+                    f"its tensor {name!r} holds NaN or infinity: the training diverged",
+                    where=str(path),
+                    hint="an earlier epoch",
+                )
+    return file
 
 
 def _checkpoints(files: Sequence[LoraFile]) -> list[Checkpoint]:
@@ -127,14 +169,22 @@ def _checkpoints(files: Sequence[LoraFile]) -> list[Checkpoint]:
     made = [
         Checkpoint(
             epoch,
-            f"epoch {epoch}" if by_epoch else file.path.stem,
+            f"epoch {epoch}" if by_epoch else label,
             file.path,
             step,
             hash_file(file.path),
         )
-        for epoch, file, step in zip(epochs, files, steps, strict=True)
+        for epoch, file, step, label in zip(epochs, files, steps, _labels(files), strict=True)
     ]
     return sorted(made, key=lambda checkpoint: checkpoint.epoch)
+
+
+def _labels(files: Sequence[LoraFile]) -> list[str]:
+    """Names of the files, with their folders' where names alone do not tell them apart."""
+    names = [file.path.stem for file in files]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{file.path.parent.name}/{file.path.stem}" for file in files]
 
 
 def _number(file: LoraFile, what: str) -> int | None:
@@ -143,6 +193,6 @@ def _number(file: LoraFile, what: str) -> int | None:
 
 
 def _epoch_of_name(path: Path) -> int | None:
-    """The number that trainers put at the end of a file's name: `-e0004`, `-000004`."""
-    match = re.search(r"-e?(\d{2,})$", path.stem)
-    return int(match[1]) if match else None
+    """The number that trainers put at the end of a file's name: `-e0004`, `_e9`, `-000004`."""
+    match = re.search(r"(?:[-_ ]e(?:poch)?[-_ ]?(\d+)|-(\d{2,}))$", path.stem)
+    return int(match[1] or match[2]) if match else None

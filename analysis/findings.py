@@ -47,7 +47,7 @@ class Findings:
         made: When, as ISO 8601 in UTC.
         source: Kind ("run", "loras", "pictures") and name.
         recipe: How the pictures were made: label -> value.
-        checkpoints: `epoch`, `label`, `file`, `step` of each.
+        checkpoints: `epoch`, `label`, `file`, `step`, `digest` of each.
         metrics: `name`, `title`, `axis`, ... of each metric and judgement.
         spots: By (setting, prompt, seed) as indices; setting -1 is the control.
         verdict: `Verdict.as_dict()`.

@@ -135,12 +135,12 @@ def _report(
         setting = table.settings.index(Setting(picture.epoch, picture.strength))
         reasons = {name: value.reason for name, value in found.unscored.items()}
         fault = found.fault
-        spot = Spot(str(picture.path), unscored=reasons)
+        spot = Spot(str(picture.path.absolute()), unscored=reasons)
         if fault is not None:
             spot = replace(spot, picture=None, status=fault.status, reason=fault.reason)
         spots[setting, prompt, seed] = spot
         if picture.control is not None:
-            spots[-1, prompt, seed] = Spot(str(picture.control))
+            spots[-1, prompt, seed] = Spot(str(picture.control.absolute()))
     write_findings(
         folder,
         Findings(

@@ -14,6 +14,7 @@ from analysis.findings import NAME
 from analysis.sweep import Sweep
 from analysis.table import Setting
 from trainer.core.errors import AdapterError, RunError
+from trainer.core.files import hash_file
 from trainer.weights.bake import bake
 
 
@@ -107,9 +108,16 @@ def _source(sweep: Sweep, checkpoint: dict[str, Any]) -> Path:
         *(place / checkpoint["file"] for place in places),
         *map(Path, config.loras),
     ]
-    for path in files:
-        if path.name == checkpoint["file"] and path.is_file():
+    named = [path for path in files if path.name == checkpoint["file"] and path.is_file()]
+    for path in named:
+        if checkpoint.get("digest") in (None, hash_file(path)):
             return path
+    if named:
+        raise AdapterError(
+            "the LoRA file changed since it was analysed",
+            where=str(named[0]),
+            hint="put the old one back, or analyse again",
+        )
     raise AdapterError(
         f"the LoRA file {checkpoint['file']!r} is no longer where it was analysed",
         where=str(files[0].parent if files else sweep.path),

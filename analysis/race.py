@@ -9,6 +9,7 @@ intervals will be in the end: ruling settings out at every look would rule out t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ import numpy as np
 
 from analysis.ranking import learned_of
 from analysis.statistics import forecast
-from analysis.vetoes import counted, vetoes_of, worsening
+from analysis.vetoes import counted, vetoes_of, with_numbers, worsening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,13 +87,21 @@ class Racer:
     def _drop(self, table: Table, copies: Mapping[int, float], left: int) -> None:
         """Leave out who will not win, then who the budget has no room for."""
         whole = np.ones(len(table.settings), bool)
-        settled = vetoes_of(seen(table, self.done), (), self.rules, copies, whole)
+        sure = {i: share for i, share in copies.items() if self._copied(share)}
+        settled = vetoes_of(seen(table, self.done), (), self.rules, sure, whole)
         runners = [i for i in self.alive if i not in settled] or self.alive
         chance, gain = self._chances(table, runners)
         money = self.budget - self.spent
         finalists = max(1, min(_FINALISTS, money // left))
         room = max(finalists, min(int(_SHARE * money), money - finalists * (left - 1)))
         self.alive = sorted(sorted(runners, key=lambda i: (-chance[i], -gain[i]))[:room])
+
+    def _copied(self, share: float) -> bool:
+        """Whether so many copies among the shots seen surely are more than may be (Wilson 1927)."""
+        shots, z = len(self.done), 1.96
+        middle = share + z * z / (2 * shots)
+        half = z * math.sqrt(share * (1 - share) / shots + (z / (2 * shots)) ** 2)
+        return (middle - half) / (1 + z * z / shots) >= self.rules.copied
 
     def _chances(self, table: Table, runners: Sequence[int]) -> tuple[Array, Array]:
         """How often each setting is chosen, or is the best, when the full grid is imagined.
@@ -105,8 +114,8 @@ class Racer:
         _, column = learned_of(now)
         if column is None:
             return chance, mean
-        prompts = counted(now, "trigger")
-        gains = column.values[:, prompts] - np.nan_to_num(column.control[prompts])
+        prompts = with_numbers(column, counted(now, "trigger"))
+        gains = column.values[:, prompts] - column.control[prompts]
         running = [i for i in runners if np.isfinite(gains[i]).all()]
         mean[running] = gains[running].mean(axis=(1, 2))
         if not running or len(prompts) < FIRST:
@@ -148,6 +157,11 @@ def _wins(gain: Array, able: NDArray[np.bool_], width: Array) -> Array:
         + np.bincount(chosen[some], minlength=len(width)),
         dtype=np.float64,
     )
+
+
+def least(settings: int, shots: int) -> int:
+    """Pictures below which a race cannot end: all begin, and two go through to the end."""
+    return FIRST * settings + 2 * max(0, shots - FIRST)
 
 
 def shots_of(prompts: int, seeds: int) -> list[Shot]:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.statistics import Contest, Intervals, contest, simultaneous
-from analysis.vetoes import Facts, Rules, clustered, counted, spread_out, vetoes_of, whole_settings
+from analysis.vetoes import (
+    Facts,
+    Rules,
+    clustered,
+    counted,
+    left_out,
+    spread_out,
+    vetoes_of,
+    whole_settings,
+    with_numbers,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +35,10 @@ Trained = Literal["too short", "right", "too long", "unknown"]
 
 LEARNED = ("dinov2", "clip_i", "fidelity", "moved")
 """What tells how much was learned, the best first; "moved" is 1 - SSIM to the control."""
+
+
+_NAMED = 4
+"""Settings that a sentence names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +103,17 @@ def _sweetspot(
     table: Table, facts: Sequence[Facts], rules: Rules, copies: Mapping[int, float]
 ) -> Ranking:
     name, column = learned_of(table)
-    prompts = counted(table, "trigger")
     if column is None:
         return Ranking("nothing scored")
-    values, control = column.values[:, prompts], np.nan_to_num(column.control[prompts])
+    asked = counted(table, "trigger")
+    prompts = with_numbers(column, asked)
+    if not prompts:
+        return Ranking("nothing scored", said=(_no_prompt(name),))
+    values, control = column.values[:, prompts], column.control[prompts]
     whole = whole_settings(values)
     if not whole.any():
-        return Ranking("nothing scored")
+        return Ranking("nothing scored", said=("No setting has all its pictures scored.",))
+    said = (*_said(table, name, len(asked) - len(prompts), whole), *left_out(table, facts))
     gain = spread_out(simultaneous(values[whole] - control, family=len(whole)), whole)
     moved = _moved(table, prompts) >= rules.least_moved
     real = whole & _above_zero(gain) & moved
@@ -103,7 +121,7 @@ def _sweetspot(
     fit = _fit(table, whole)
     over = _overtrained(table, vetoes, real)
     found = Ranking("nothing learned", name, gain, real, vetoes, fit=fit, overtrained_from=over)
-    found = _with(found, moved=bool((moved & whole).any()))
+    found = _with(found, moved=bool((moved & whole).any()), said=said)
     if not real.any():
         return found
     able = [i for i in range(len(real)) if real[i] and i not in vetoes]
@@ -111,11 +129,32 @@ def _sweetspot(
         return _with(found, state="nothing safe", trained=_trained(table, found, None))
     against = contest(values[able], family=len(whole))
     tied = [index for index, same in zip(able, against.tied, strict=True) if same]
-    alike = len(tied) == int(whole.sum()) > 1
+    alike = len(tied) == len(whole) > 1
     state: State = "cannot tell apart" if alike else "chosen"
     chosen = min(tied, key=lambda i: table.settings[i])
     done = _with(found, state=state, field=able, contest=against, choice=chosen)
     return _with(done, trained=_trained(table, done, values))
+
+
+def _no_prompt(name: str) -> str:
+    return f"{name} has no prompt of which the base model's picture and any other have a number."
+
+
+def _said(table: Table, name: str, prompts: int, whole: NDArray[np.bool_]) -> list[str]:
+    """What was left out of the comparison."""
+    said = []
+    if prompts:
+        many = "One prompt" if prompts == 1 else f"{prompts} prompts"
+        said.append(f"{many} could not be compared: there {name} has no number.")
+    missing = [table.settings[i] for i in np.flatnonzero(~whole)]
+    if missing:
+        few = ", ".join(f"epoch {s.epoch} at {s.strength:g}" for s in missing[:_NAMED])
+        more = ", ..." if len(missing) > _NAMED else ""
+        said.append(
+            f"{len(missing)} of {len(whole)} settings do not compete, since not all their pictures "
+            f"were rendered and scored ({few}{more})."
+        )
+    return said
 
 
 def _above_zero(gain: Intervals) -> NDArray[np.bool_]:
@@ -147,14 +186,19 @@ def _moved(table: Table, prompts: Sequence[int]) -> Array:
     if "ssim" not in table.columns:
         return np.full(len(table.settings), np.inf)
     values = 1 - table.columns["ssim"].values[:, prompts]
-    counted = np.isfinite(values)
-    sums = np.where(counted, values, 0).sum(axis=(1, 2))
-    return np.asarray(sums / np.maximum(counted.sum(axis=(1, 2)), 1))
+    known = np.isfinite(values)
+    sums, counts = np.where(known, values, 0).sum(axis=(1, 2)), known.sum(axis=(1, 2))
+    return np.asarray(np.where(counts, sums / np.maximum(counts, 1), np.inf))
 
 
 def _fit(table: Table, whole: NDArray[np.bool_]) -> Intervals | None:
     fit = table.judged.get("fit")
-    return None if fit is None else simultaneous(clustered(fit.control - fit.values))
+    if fit is None:
+        return None
+    known = whole_settings(fit.values)
+    if not known.any():
+        return None
+    return spread_out(simultaneous(clustered(fit.control - fit.values[known])), known)
 
 
 def near_one(table: Table) -> list[int]:
@@ -182,11 +226,13 @@ def _overtrained(
 def _trained(table: Table, found: Ranking, values: Array | None) -> Trained:
     if found.overtrained_from is not None:
         return "too long"
-    row = [i for i in near_one(table) if i not in found.vetoes]
-    if values is None or len(row) < 2 or not np.isfinite(values[row]).all():
+    near = near_one(table)
+    row = [i for i in near if i not in found.vetoes]
+    row = [i for i in row if values is not None and np.isfinite(values[i]).all()]
+    if values is None or len(row) < 2:
         return "unknown"
     against = contest(values[row])
-    rising = against.best == len(row) - 1 and not against.tied[-2]
+    rising = row[-1] == near[-1] and against.best == len(row) - 1 and not against.tied[-2]
     return "too short" if rising else "right"
 
 

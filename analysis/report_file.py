@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -38,6 +38,7 @@ class Checkpoint(TypedDict):
     label: str
     file: str
     step: int | None
+    digest: NotRequired[str]
 
 
 class Prompt(TypedDict):

@@ -5,6 +5,7 @@ It decides nothing; `analyse` says what is rendered when.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,15 +98,15 @@ def open_studio(sweep: Sweep, emit: Emit) -> Studio:
     """
     config = sweep.config
     asked = config.analysis
-    checkpoints = _checkpoints(config)
+    checkpoints = _checkpoints(config, emit)
     emit(Preparing("load"))
     plan = device.plan(config.device, config.precision)
     device.choose(plan.device)
     model = config.model.load(plan)
     for warning in model.warnings:
         emit(Warned(warning))
-    names = {c.epoch: c.path.stem for c in checkpoints}
-    bank = Bank(model, {c.path.stem: _weights(c, config) for c in checkpoints})
+    names = {c.epoch: f"{c.path.name} ({c.epoch})" for c in checkpoints}
+    bank = Bank(model, {names[c.epoch]: _weights(c, config) for c in checkpoints})
     side = (asked.side or config.model.resolution) // model.size_step * model.size_step
     recipe = Recipe((max(side, model.size_step),) * 2, asked.steps, asked.guidance, asked.negative)
     gallery = Gallery(sweep.cells, _darkroom(model, checkpoints, recipe))
@@ -124,12 +125,12 @@ def open_studio(sweep: Sweep, emit: Emit) -> Studio:
     )
 
 
-def _checkpoints(config: SweepConfig) -> list[Checkpoint]:
+def _checkpoints(config: SweepConfig, emit: Emit) -> list[Checkpoint]:
     from pathlib import Path
 
     if config.run is not None:
-        return of_run(Run.open(config.run))
-    return of_files([Path(path) for path in config.loras])
+        return of_run(Run.open(config.run), emit)
+    return of_files([Path(path) for path in config.loras], emit)
 
 
 def _weights(checkpoint: Checkpoint, config: SweepConfig) -> Any:
@@ -184,15 +185,21 @@ def _captions(config: SweepConfig) -> list[str]:
 
 
 def lora_files(folder_or_files: Sequence[Path]) -> list[Path]:
-    """LoRA files, those of a folder by name.
+    """LoRA files, those of a folder by name: `fox-10` after `fox-9`.
 
     Raises:
         AdapterError: A folder has none.
     """
     found: list[Path] = []
     for path in folder_or_files:
-        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        inside = sorted(path.glob("*.safetensors"), key=_natural) if path.is_dir() else [path]
         if not inside:
             raise AdapterError("the folder has no LoRA file (.safetensors)", where=str(path))
         found.extend(file.absolute() for file in inside)
     return found
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts numbers in names as numbers."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

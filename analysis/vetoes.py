@@ -17,7 +17,7 @@ from analysis.statistics import Intervals, contest, simultaneous
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.table import Array, Table
+    from analysis.table import Array, Column, Table
 
 MARGINS = {"brisque": 5.0, "burn": 0.02, "diversity": 0.1}
 """How much worse than the base model's own a mean may be. Mirroring alone moves BRISQUE by 3 to 11
@@ -77,7 +77,7 @@ def vetoes_of(
     found: dict[int, list[str]] = {}
     for index, reason in (
         *_worse_pictures(table, facts, rules, whole),
-        *_worse_judgement(table, rules, whole),
+        *_worse_judgement(table, rules),
     ):
         found.setdefault(index, []).append(reason)
     for index, share in copies.items():
@@ -95,6 +95,8 @@ def _worse_pictures(
     for fact, worse, allowed in worsening(table, facts, rules):
         usable = whole & whole_settings(worse)
         if usable.any():
+            unknown = np.flatnonzero(whole & ~usable)
+            found += [(int(i), f"not all its pictures have {fact.name}") for i in unknown]
             spans = spread_out(simultaneous(worse[usable], family=len(usable)), usable)
             found += [
                 (int(i), f"{fact.name} is worse than the base model's by {spans.mean[i]:.3g}")
@@ -108,15 +110,16 @@ def worsening(
 ) -> Iterator[tuple[Facts, Array, float]]:
     """Of each quality how much worse than the base model's it is, `(S, P, K)`, and how much may be.
 
-    Metrics without numbers of the base model are passed over: nothing can be said by them.
+    Prompts without numbers of the base model, or of any setting, are passed over: `left_out` tells
+    them.
     """
     for fact in facts:
         column = table.columns.get(fact.name)
         if fact.axis != "quality" or fact.better == "neither" or column is None:
             continue
-        prompts = counted(table, fact.counts)
+        prompts = with_numbers(column, counted(table, fact.counts))
         control = column.control[prompts]
-        if not np.isfinite(control).all():
+        if not prompts:
             continue
         sign = 1 if fact.better == "lower" else -1
         allowed = rules.margins.get(fact.name, 0.0)
@@ -125,29 +128,58 @@ def worsening(
         yield fact, sign * (column.values[:, prompts] - control), allowed
 
 
-def _worse_judgement(table: Table, rules: Rules, whole: NDArray[np.bool_]) -> list[tuple[int, str]]:
+def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
     """Settings that forget the class, or have turned from learning to memorising."""
     found: list[tuple[int, str]] = []
+    known: NDArray[np.bool_] = np.ones(len(table.settings), dtype=np.bool_)
+    for column in table.judged.values():
+        known = np.logical_and(known, whole_settings(column.values))
+    found += [(int(i), "the model's loss with it is no number") for i in np.flatnonzero(~known)]
+    settings = [int(i) for i in np.flatnonzero(known)]
+    if not settings:
+        return found
     drift = table.judged.get("drift")
     if drift is not None:
-        spans = simultaneous(clustered(drift.values - drift.control))
+        spans = simultaneous(clustered(drift.values[settings] - drift.control))
         most = rules.drift * float(drift.control.mean())
         share = spans.mean / float(drift.control.mean())
         found += [
-            (int(i), f"its loss on pictures of the class rose by {100 * share[i]:.0f}%")
+            (settings[i], f"its loss on pictures of the class rose by {100 * share[i]:.0f}%")
             for i in np.flatnonzero(spans.low > most)
         ]
     fit = table.judged.get("fit")
     if fit is not None:
-        against = contest(-clustered(fit.values))
-        best = table.settings[against.best]
-        for i in np.flatnonzero(~against.tied):
+        against = contest(-clustered(fit.values[settings]))
+        best = table.settings[settings[against.best]]
+        for i in (settings[k] for k in np.flatnonzero(~against.tied)):
             setting = table.settings[i]
             if setting.epoch >= best.epoch and setting.strength >= best.strength:
                 found.append(
-                    (int(i), "it memorises: its loss on held-out pictures has risen past its best")
+                    (i, "it memorises: its loss on held-out pictures has risen past its best")
                 )
-    return [(i, words) for i, words in found if whole[i]]
+    return found
+
+
+def with_numbers(column: Column, prompts: Sequence[int]) -> list[int]:
+    """The prompts of which the base model and at least one setting have all numbers."""
+    some: NDArray[np.bool_] = np.any(np.all(np.isfinite(column.values), axis=2), axis=0)
+    control: NDArray[np.bool_] = np.all(np.isfinite(column.control), axis=1)
+    return [prompt for prompt in prompts if some[prompt] and control[prompt]]
+
+
+def left_out(table: Table, facts: Sequence[Facts]) -> list[str]:
+    """Sentences on qualities that were judged on some prompts only, or not at all."""
+    said = []
+    for fact in facts:
+        column = table.columns.get(fact.name)
+        if fact.axis != "quality" or fact.better == "neither" or column is None:
+            continue
+        prompts = counted(table, fact.counts)
+        missing = len(prompts) - len(with_numbers(column, prompts))
+        if missing:
+            many = "any prompt" if missing == len(prompts) else f"{missing} of the prompts"
+            said.append(f"{fact.name} could not be judged on {many}: pictures have no number.")
+    return said
 
 
 def clustered(values: Array) -> Array:

@@ -28,7 +28,11 @@ _CALLED = {
 
 
 def told(
-    table: Table, found: Ranking, rule: str, copies: Sequence[Mapping[str, Any]]
+    table: Table,
+    found: Ranking,
+    rule: str,
+    copies: Sequence[Mapping[str, Any]],
+    labels: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """The verdict as report.json holds it.
 
@@ -37,9 +41,11 @@ def told(
         found: What came out.
         rule: By what rule.
         copies: Pictures that are copies, as report.json lists them.
+        labels: What epochs are called, where files of any name stand for them.
     """
     settings = table.settings
     choice = None if found.choice is None else settings[found.choice]
+    named = [] if choice is None else _named(choice, labels or {})
     against = found.contest
     chance = [] if against is None else zip(found.field, against.chance, strict=True)
     return {
@@ -47,7 +53,7 @@ def told(
         "state": found.state,
         "choice": None if choice is None else choice._asdict(),
         "headline": headline(table, found),
-        "sentences": sentences(table, found, copies),
+        "sentences": [*named, *sentences(table, found, copies)],
         "tied": [settings[i]._asdict() for i in found.tied],
         "vetoed": [
             {**settings[i]._asdict(), "reasons": list(reasons)}
@@ -124,7 +130,7 @@ def thin(table: Table) -> str:
 def sentences(table: Table, found: Ranking, copies: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why, what neighbours trade, how long was trained, what is safe, what to try."""
     if found.state == "nothing scored":
-        return []
+        return list(found.said)
     some = [
         *found.said,
         *_why(table, found),
@@ -137,6 +143,13 @@ def sentences(table: Table, found: Ranking, copies: Sequence[Mapping[str, Any]])
         *_next(table, found),
     ]
     return [sentence for sentence in some if sentence]
+
+
+def _named(choice: Setting, labels: Mapping[int, str]) -> list[str]:
+    """Which file an epoch is, where its place among the files is all that makes it one."""
+    label = labels.get(choice.epoch, "")
+    known = not label or label == f"epoch {choice.epoch}"
+    return [] if known else [f"Epoch {choice.epoch} is {label}."]
 
 
 def _why(table: Table, found: Ranking) -> list[str]:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from trainer.core.errors import COMPLETED, UNDECIDED
+
 if TYPE_CHECKING:
+    from analysis.sweep import Sweep
     from trainer.job.run import Run
 
 commands = typer.Typer()
@@ -18,6 +21,9 @@ err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Texts = list[str] | None
+_LIKELIEST = 3
+_SELDOM = 0.05
+"""The share of draws below which a setting is not named among the likeliest."""
 SweepFolder = Annotated[Path, typer.Argument(help="An analysis's folder, or its run's.")]
 
 
@@ -55,12 +61,11 @@ def analyse(
     """
     from analysis.sweep import Sweep
     from app.sweeps import Named, minutes, numbers, planned, quoted, sweep_of
-    from app.watch import watch
 
     if (resume is None) == (not sources):
         raise typer.BadParameter("name a run or LoRA files, or --resume with an analysis's folder")
     if resume is not None:
-        raise typer.Exit(watch(Sweep.open(resume), out, as_json=as_json))
+        raise typer.Exit(_analysed(Sweep.open(resume), as_json=as_json))
     changes = {
         "prompts": quoted(prompt),
         "plain_prompts": quoted(plain),
@@ -76,7 +81,7 @@ def analyse(
         _facts(planned(sources or [], named, runs), as_json=as_json)
         return
     sweep = sweep_of(sources or [], named, to, runs)
-    raise typer.Exit(watch(sweep, out, as_json=as_json))
+    raise typer.Exit(_analysed(sweep, as_json=as_json))
 
 
 @commands.command()
@@ -180,13 +185,33 @@ def train_run(run: Run, *, as_json: bool) -> int:
 def analyse_run(run: Run, overrides: list[str], *, as_json: bool = False) -> int:
     """Analyse a run that was just trained; the exit code."""
     from app.sweeps import sweep_of_run
-    from app.watch import watch
 
     sweep = sweep_of_run(run, overrides)
-    code = watch(sweep, out, as_json=as_json)
+    code = _analysed(sweep, as_json=as_json)
     if not as_json and (sweep.path / "report.html").is_file():
         _plain(f"report:      {sweep.path / 'report.html'}")
     return code
+
+
+def _analysed(sweep: Sweep, *, as_json: bool) -> int:
+    """Do the sweep, and say what its verdict rests on; the exit code."""
+    from analysis.keep import read_report
+    from app.watch import watch
+
+    code = watch(sweep, out, as_json=as_json)
+    if not as_json and code in (COMPLETED, UNDECIDED):
+        verdict = read_report(sweep.path)["verdict"]
+        for line in (*verdict["sentences"], verdict["thin"], _likely(verdict["chance"])):
+            if line:
+                _plain(f"  {line}")
+    return code
+
+
+def _likely(chances: list[dict[str, Any]]) -> str:
+    """How often the likeliest settings come out best, in one sentence."""
+    best = [c for c in sorted(chances, key=lambda c: -c["p"])[:_LIKELIEST] if c["p"] >= _SELDOM]
+    told = ", ".join(f"epoch {c['epoch']} at {c['strength']:g} ({c['p']:.0%})" for c in best)
+    return f"Most learned of all, when prompts and seeds are drawn again: {told}." if told else ""
 
 
 def _facts(facts: dict[str, Any], *, as_json: bool) -> None:

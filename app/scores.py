@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as Grid
 from rich.text import Text
 
-from trainer.core.errors import COMPLETED, UNDECIDED, DatasetError
+from trainer.core.errors import COMPLETED, UNDECIDED, ConfigError, DatasetError
+
+_RULES = ("sweetspot", "ancestor")
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,6 +66,14 @@ def scored(
     """
     from analysis.pictures import find
 
+    if asked.rule not in _RULES:
+        known = ", ".join(_RULES)
+        raise ConfigError(f"there is no rule {asked.rule!r} for pictures", hint=f"one of {known}")
+    if asked.compat and asked.to is not None:
+        raise ConfigError(
+            "the ancestors' table is no report, so --out means nothing with --compat",
+            hint="leave one of them out",
+        )
     found = find(folder, control, asked.pattern)
     if not asked.compat:
         from analysis.folder import analyse_folder
@@ -87,10 +97,10 @@ def scored(
 def print_scores(scores: Scores, console: Console) -> None:
     """The table and the choice."""
     if scores.rows:
-        heads = [head for head in scores.rows[0] if head != "reason"]
+        heads = list(dict.fromkeys(h for row in scores.rows for h in row if h != "reason"))
         grid = Grid(*heads, "why not", box=None)
         for row in scores.rows:
-            cells = [_plain(row[head]) for head in heads]
+            cells = [_plain(row.get(head)) for head in heads]
             grid.add_row(*cells, str(row.get("reason", "")))
         console.print(grid)
     if scores.choice:

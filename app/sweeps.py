@@ -14,6 +14,7 @@ from analysis.preview import preview
 from analysis.sweep import Sweep, SweepConfig
 from trainer.core import toml
 from trainer.core.errors import ConfigError, RunError
+from trainer.core.events import Event, Warned
 from trainer.job.run import Run
 
 
@@ -125,6 +126,7 @@ def sweep_of(sources: Sequence[Path], named: Named, out: Path | None, runs: Path
     """
     run = _run_of(sources, runs)
     if run is not None:
+        _refuse_idle(named, out)
         return sweep_of_run(run, named.overrides)
     return sweep_of_files(_files_of(sources), named, out, runs)
 
@@ -134,12 +136,42 @@ def planned(sources: Sequence[Path], named: Named, runs: Path) -> dict[str, Any]
     from analysis.cell import of_files, of_run
 
     run = _run_of(sources, runs)
+    left_out: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Warned):
+            left_out.append(event.message)
+
     if run is not None:
-        config, checkpoints = config_of_run(run, named.overrides), of_run(run)
+        _refuse_idle(named, None)
+        config, checkpoints = config_of_run(run, named.overrides), of_run(run, note)
     else:
         files = _files_of(sources)
-        config, checkpoints = config_of_files(files, named, runs), of_files(files)
-    return preview(config, checkpoints)
+        config, checkpoints = config_of_files(files, named, runs), of_files(files, note)
+    return {
+        **preview(config, checkpoints),
+        **({"not used": "; ".join(left_out)} if left_out else {}),
+    }
+
+
+def _refuse_idle(named: Named, out: Path | None) -> None:
+    """Raise where something is asked that means nothing for a run, which knows it itself."""
+    plain = Named()
+    idle = {
+        "--out": out is not None,
+        "--base": named.base != plain.base,
+        "--family": named.family != plain.family,
+        "--dataset": named.dataset is not None,
+        "--held-out": named.held_out is not None,
+        "--trigger": bool(named.trigger),
+        "--class-word": bool(named.class_word),
+    }
+    for option, given in idle.items():
+        if given:
+            raise ConfigError(
+                f"{option} means nothing for a run: its own is taken, and the analysis lies in it",
+                hint=f"leave {option} out, or name the run's LoRA files instead of the run",
+            )
 
 
 def find_sweep(folder: Path) -> Path:
@@ -162,7 +194,8 @@ def find_sweep(folder: Path) -> Path:
 
 def quoted(texts: Sequence[str] | None) -> str:
     """Texts as a TOML list; empty when there are none."""
-    return json.dumps(list(texts), ensure_ascii=False) if texts else ""
+    told = json.dumps(list(texts), ensure_ascii=False) if texts else ""
+    return told.replace("\x7f", "\\u007f")  # the one control character that JSON lets through
 
 
 def _run_of(sources: Sequence[Path], runs: Path) -> Run | None:

@@ -13,7 +13,7 @@ from analysis.analyse import analyse
 from analysis.keep import keep
 from analysis.renders import StoppedError
 from analysis.sweep import Sweep
-from app.sweeps import Named, find_sweep, sweep_of, sweep_of_run
+from app.sweeps import Named, find_sweep, quoted, sweep_of, sweep_of_run
 from tests.conftest import write_pictures
 from tests.trainer.training import tiny_job, train_here
 from trainer.core.errors import AdapterError, ConfigError, RunError
@@ -164,9 +164,9 @@ def test_a_cell_that_fails_is_told_and_the_rest_goes_on(trained, monkeypatch):
 
 
 def test_a_race_spends_what_it_may(trained):
-    sweep = sweep_of_run(trained, [*ASKED, "analysis.renders=18"])
+    sweep = sweep_of_run(trained, [*ASKED, "analysis.renders=22"])
     _, told, report = done(sweep)
-    assert sum(isinstance(e, Rendered) and e.epoch > 0 for e in told) <= 18
+    assert sum(isinstance(e, Rendered) and e.epoch > 0 for e in told) <= 22
     assert {cell["status"] for cell in report["cells"]} == {"ok", "not rendered"}
 
 
@@ -193,6 +193,96 @@ def test_the_chosen_file_is_kept_with_its_verdict(analysed, tmp_path):
     assert json.loads(header["sweetspot.verdict"])["epoch"] == 2
     with pytest.raises(RunError, match="no epoch 9"):
         keep(sweep, tmp_path, chosen=Setting(9, 0.5), into_alpha=False, overwrite=False)
+
+
+def test_a_file_that_changed_since_is_not_kept(analysed, trained, tmp_path):
+    from analysis.table import Setting
+
+    sweep, *_ = analysed
+    file = trained.lora / next(c["file"] for c in analysed[3]["checkpoints"] if c["epoch"] == 1)
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-4] + bytes(4))
+        with pytest.raises(AdapterError, match="changed since it was analysed"):
+            keep(sweep, tmp_path, chosen=Setting(1, 0.5), into_alpha=False, overwrite=False)
+    finally:
+        file.write_bytes(whole)
+
+
+def test_files_of_one_name_in_two_folders_stay_apart(trained, tmp_path):
+    from analysis.table import Setting
+
+    files = sorted(trained.lora.glob("*.safetensors"))
+    for folder, file in zip(("first", "second"), (files[0], files[-1]), strict=True):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "pytorch_lora_weights.safetensors")
+    loras = [tmp_path / f / "pytorch_lora_weights.safetensors" for f in ("first", "second")]
+    named = Named(base=trained.job.model.base, overrides=[*ASKED, "analysis.side=64"])
+    sweep = sweep_of(loras, named, tmp_path / "out", tmp_path)
+    *_, report = done(sweep)
+    pictures = {
+        (c["epoch"], c["strength"], c["prompt"], c["seed"]): sweep.path / c["picture"]
+        for c in report["cells"]
+    }
+    epochs = [c["epoch"] for c in report["checkpoints"]]
+    ours, theirs = (pictures[epoch, 1.0, 0, 0] for epoch in epochs)
+    assert pixels(ours) != pixels(theirs)
+    kept = keep(
+        sweep,
+        tmp_path / "kept.safetensors",
+        chosen=Setting(epochs[1], 1.0),
+        into_alpha=False,
+        overwrite=False,
+    )
+    assert tensors(kept.path) == tensors(loras[1]) != tensors(loras[0])
+
+
+def pixels(path):
+    with Image.open(path) as opened:
+        return opened.tobytes()
+
+
+def tensors(path):
+    from safetensors.torch import load_file
+
+    return {name: value.float().numpy().tobytes() for name, value in load_file(path).items()}
+
+
+def test_files_are_in_the_order_of_their_numbers(trained, tmp_path):
+    from analysis.studio import lora_files
+
+    for name in ("fox-1", "fox-10", "fox-2"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+    assert [p.stem for p in lora_files([tmp_path])] == ["fox-1", "fox-2", "fox-10"]
+
+
+def test_one_damaged_file_among_several_is_told_and_the_rest_goes_on(trained, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    whole, other = sorted(trained.lora.glob("*.safetensors"))[:2]
+    for place in ("good", "half", "nan"):
+        (tmp_path / place).mkdir()
+    shutil.copy(whole, tmp_path / "good" / whole.name)
+    (tmp_path / "half" / other.name).write_bytes(other.read_bytes()[:500])
+    spoilt = load_file(whole)
+    spoilt[next(iter(spoilt))].view(-1)[0] = torch.nan
+    save_file(spoilt, tmp_path / "nan" / "nan.safetensors")
+    loras = [tmp_path / "good", tmp_path / "half", tmp_path / "nan"]
+    named = Named(base=trained.job.model.base, overrides=[*ASKED, "analysis.side=64"])
+    sweep = sweep_of(loras, named, tmp_path / "out", tmp_path)
+    _, told, report = done(sweep)
+    assert len(report["checkpoints"]) == 1
+    left_out = [e.message for e in told if isinstance(e, Warned) and "left out" in e.message]
+    assert len(left_out) == 2
+    assert any("NaN or infinity" in message for message in left_out)
+
+
+def test_what_means_nothing_for_a_run_is_refused(trained, tmp_path):
+    with pytest.raises(ConfigError, match="--out means nothing for a run"):
+        sweep_of([trained.path], Named(), tmp_path / "out", tmp_path)
+    with pytest.raises(ConfigError, match="--trigger means nothing"):
+        sweep_of([trained.path], Named(trigger="sks"), None, tmp_path)
 
 
 def test_a_lora_for_another_family_is_named(trained, tmp_path):
@@ -225,10 +315,10 @@ def test_a_checkpoint_cut_in_half_is_refused(trained, tmp_path):
 
 
 def test_prompts_with_commas_lines_and_letters_of_all_kinds_stay_what_they_are(trained):
-    odd = 'fox, "quoted"\\n<script>alert(1)</script> 狐 ü'
+    odd = 'fox, "quoted"\n<script>alert(1)</script> 狐 ü \x7f'
     sweep = sweep_of_run(
         trained,
-        [*ASKED[:3], f"analysis.prompts=[{json.dumps(odd)}]", "analysis.fine=false"],
+        [*ASKED[:3], f"analysis.prompts={quoted([odd])}", "analysis.fine=false"],
     )
     *_, report = done(sweep)
     assert report["prompts"][0]["text"] == odd
@@ -245,6 +335,7 @@ def test_prompts_with_commas_lines_and_letters_of_all_kinds_stay_what_they_are(t
         ("analysis.prompts=['']", "an empty prompt"),
         ("analysis.rule='weights'", "needs weights"),
         ("analysis.stregths=[1.0]", "no such setting"),
+        ("analysis.renders=5", "too few for a race of 6 settings"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_sentence(trained, change, words):

@@ -129,6 +129,11 @@ class AnalysisConfig(Config):
     def _weights_fit_the_rule(self) -> Self:
         if self.rule == "weights" and not self.weights:
             raise ValueError("rule 'weights' needs weights, like weights = ['fidelity=2']")
+        if (self.minutes or self.renders) and self.rule != "sweetspot":
+            raise ValueError(
+                f"a race drops what learned little, which rule {self.rule!r} does not ask for; "
+                "render the full grid"
+            )
         if self.minutes and self.renders:
             raise ValueError(
                 f"minutes ({self.minutes:g}) and renders ({self.renders}) are both given; keep one"
