@@ -7,7 +7,6 @@ folder.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from analysis import report, words
+from analysis.budget import budget_of, require_enough, require_room
 from analysis.findings import Findings, facts_of, write_findings
 from analysis.judgements.base import Shelf, Shown, judgements
 from analysis.losses import Judge
 from analysis.marks import Marks, lacking
 from analysis.measures import asked_for
 from analysis.preview import preview
-from analysis.race import Racer, least, shots_of
+from analysis.race import Racer, shots_of
 from analysis.ranking import Ranking, finer, rank
 from analysis.reference import ModelEye, shelf
 from analysis.studio import Studio, open_studio
@@ -31,14 +31,11 @@ from analysis.summary import summary
 from analysis.sweep import Sweep
 from analysis.table import Column, Setting, Table
 from analysis.vetoes import Facts, Rules
-from trainer.core.errors import COMPLETED, UNDECIDED, ConfigError
+from trainer.core.errors import COMPLETED, UNDECIDED
 from trainer.core.events import Decided, Emit, Planned, Preparing, Warned
-from trainer.core.files import require_space, write_atomically
 from trainer.weights.metadata import versions
 
 Stop = Callable[[], bool]
-
-_BYTES_A_PIXEL = 2.5
 
 
 def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
@@ -52,12 +49,15 @@ def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
     asked_for(asked.metrics, asked.weight_of)
     studio = open_studio(sweep, emit)
     emit(Planned({k: str(v) for k, v in preview(studio.config, studio.checkpoints).items()}))
-    _require_enough(studio)
-    _require_room(sweep, studio)
+    require_enough(studio)
+    require_room(sweep, studio)
+    began = time.perf_counter()
+    new = sum(not studio.gallery.has(cell) for cell in studio.controls)
     studio.renderer.fill(studio.controls, studio.together, emit, stop)
+    took = time.perf_counter() - began
     work = _Work.begin(sweep, studio, emit, stop)
     settings = list(studio.settings)
-    budget = _budget(sweep, studio, len(settings), emit)
+    budget = budget_of(sweep, studio, (new, took), emit)
     if budget:
         work.race(settings, budget)
     else:
@@ -277,52 +277,3 @@ def _with_classes(there: Shelf, studio: Studio) -> Shelf:
                 pixels = np.asarray(picture.convert("RGB"))
             shown.append(Shown.whole(f"control, seed {cell.seed}", pixels, cell.prompt))
     return replace(there, classes=shown)
-
-
-def _budget(sweep: Sweep, studio: Studio, settings: int, emit: Emit) -> int:
-    """Pictures to spend on a race; 0 for the full grid. Settled once, so that it resumes."""
-    asked = studio.config.analysis
-    shots = len(studio.prompts) * len(studio.seeds)
-    if asked.renders:
-        return min(asked.renders, settings * shots)
-    if not asked.minutes:
-        return 0
-    path = sweep.path / "budget.json"
-    if path.is_file():
-        return int(json.loads(path.read_text(encoding="utf-8"))["renders"])
-    began = time.perf_counter()
-    few = studio.controls[: studio.together]
-    studio.renderer._render(few)
-    rate = len(few) / (time.perf_counter() - began)
-    fewest = least(settings, shots)
-    affordable = int(60 * asked.minutes * rate)
-    if affordable < fewest:
-        emit(
-            Warned(
-                f"in {asked.minutes:g} min there is time for {affordable} pictures, and a race of "
-                f"{settings} settings needs {fewest}: those are rendered"
-            )
-        )
-    renders = min(max(fewest, affordable), settings * shots)
-    write_atomically(path, json.dumps({"renders": renders, "pictures_a_second": round(rate, 3)}))
-    return renders
-
-
-def _require_enough(studio: Studio) -> None:
-    """Raise where a race is asked for with pictures that do not take it to its end."""
-    asked, settings = studio.config.analysis, len(studio.settings)
-    shots = len(studio.prompts) * len(studio.seeds)
-    fewest = min(least(settings, shots), settings * shots)
-    if 0 < asked.renders < fewest:
-        raise ConfigError(
-            f"{asked.renders} pictures are too few for a race of {settings} settings",
-            where="analysis.renders",
-            hint=f"at least {fewest}, or fewer epochs, strengths or prompts",
-        )
-
-
-def _require_room(sweep: Sweep, studio: Studio) -> None:
-    width, height = studio.recipe.size
-    count = len(studio.cells(studio.settings)) + len(studio.controls)
-    needed = int(count * width * height * _BYTES_A_PIXEL)
-    require_space(sweep.path, needed, "the sweep's pictures")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from analysis.report_file import Cell, Key, Told, key, label_of, shot_of
+from analysis.report_file import Cell, Key, Told, as_cell, key, label_of, shot_of
 from analysis.sheet import Row, sheet
 
 _SIDE, _LEAST_SIDE = 128, 32
@@ -47,8 +47,7 @@ def contact_sheet(folder: Path, told: Told, readable: Collection[str]) -> Image.
 
 
 def _all(told: Told) -> list[Cell]:
-    controls = [Cell(**one, epoch=0, strength=0.0, unscored={}) for one in told["controls"]]
-    return [*controls, *told["cells"]]
+    return [*map(as_cell, told["controls"]), *told["cells"]]
 
 
 def _side(pictures: int) -> int:

@@ -51,6 +51,7 @@ class Findings:
         metrics: `name`, `title`, `axis`, ... of each metric and judgement.
         spots: By (setting, prompt, seed) as indices; setting -1 is the control.
         verdict: `Verdict.as_dict()`.
+        own_controls: By (setting, prompt, seed): the control's file where each setting has its own.
         summary: By setting, `metrics` and `difference` with mean, low and high.
         references: Names of the pictures that were compared with.
     """
@@ -67,6 +68,7 @@ class Findings:
     verdict: Mapping[str, Any]
     summary: Sequence[Mapping[str, Any]]
     references: Mapping[str, Sequence[str]]
+    own_controls: Mapping[tuple[int, int, int], str] = field(default_factory=dict)
 
 
 def write_findings(folder: Path, findings: Findings) -> Path:
@@ -128,7 +130,21 @@ def _cell(findings: Findings, setting: int, prompt: int, seed: int) -> dict[str,
         **_told(spot),
         "scores": {n: _plain(c.values[setting, prompt, seed]) for n, c in table.columns.items()},
         "unscored": dict(spot.unscored),
+        **_own_control(findings, setting, prompt, seed),
     }
+
+
+def _own_control(findings: Findings, setting: int, prompt: int, seed: int) -> dict[str, Any]:
+    """A cell's `control`, where the settings' controls differ."""
+    picture = findings.own_controls.get((setting, prompt, seed))
+    if picture is None:
+        return {}
+    scores = {
+        name: _plain(column.base[setting, prompt, seed])
+        for name, column in findings.table.columns.items()
+        if column.own is not None
+    }
+    return {"control": {"picture": picture, "scores": scores}}
 
 
 def _told(spot: Spot) -> dict[str, Any]:

@@ -57,6 +57,11 @@ def analyse_folder(
     if to is not None:
         _report(to, table, scored, verdict, configs)
     told = [verdict["headline"], *verdict["sentences"], *filter(None, [verdict["thin"]])]
+    if found.state == "nothing scored" and not any(f.control for f in usable):
+        told.append(
+            "This rule compares with the base model's pictures: name them with --control, or take "
+            "--rule ancestor."
+        )
     if found.state == "nothing scored":
         return rows, None, told, DatasetError.exit_code
     code = COMPLETED if found.state == "chosen" else UNDECIDED
@@ -82,29 +87,47 @@ def _table(usable: list[Found], scored: dict[Found, Scored], names: list[str]) -
         )
         for name, value in found.values.items():
             values[name][place] = value
-    controls = _controls(usable, prompts, seeds, names)
+    common, own = _controls(usable, (settings, prompts, seeds), names)
     return Table(
         tuple(settings),
         tuple(Prompt(f"prompt {p}") for p in prompts),
         tuple(seeds),
-        {name: Column(values[name], controls[name]) for name in names},
+        {name: Column(values[name], common[name], own.get(name)) for name in names},
         {},
     )
 
 
 def _controls(
-    usable: list[Found], prompts: list[int], seeds: list[int], names: list[str]
-) -> dict[str, Any]:
-    """The scores of the base model's pictures, by prompt and seed."""
-    shape = (len(prompts), len(seeds))
-    found = {name: np.full(shape, np.nan) for name in names}
+    usable: list[Found], axes: tuple[list[Setting], list[int], list[int]], names: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scores of the base model's pictures: by prompt and seed, and by setting too.
+
+    The second is empty when all settings share their controls.
+    """
+    settings, prompts, seeds = axes
     configs = {n: metrics[n].model_validate({}) for n in names if "control" not in metrics[n].needs}
-    paths = {(prompts.index(f.prompt), seeds.index(f.seed)): f.control for f in usable if f.control}
-    items = [Item(path) for path in paths.values()]
-    for place, result in zip(paths, score(configs, items), strict=True):
-        for name, value in result.values.items():
-            found[name][place] = value
-    return found
+    paths = list(dict.fromkeys(f.control for f in usable if f.control))
+    scored = dict(zip(paths, score(configs, [Item(path) for path in paths]), strict=True))
+    shape = (len(settings), len(prompts), len(seeds))
+    own = {name: np.full(shape, np.nan) for name in configs}
+    common = {name: np.full(shape[1:], np.nan) for name in names}
+    for f in usable:
+        if f.control is None:
+            continue
+        shot = prompts.index(f.prompt), seeds.index(f.seed)
+        for name, value in scored[f.control].values.items():
+            own[name][settings.index(Setting(f.epoch, f.strength)), *shot] = value
+            common[name][shot] = value
+    return common, own if _differ(usable) else {}
+
+
+def _differ(usable: list[Found]) -> bool:
+    """Whether settings have controls of their own."""
+    shared: dict[tuple[int, int], set[Path]] = {}
+    for found in usable:
+        if found.control is not None:
+            shared.setdefault((found.prompt, found.seed), set()).add(found.control)
+    return any(len(paths) > 1 for paths in shared.values())
 
 
 def _row(picture: Found, scored: Scored | None, names: list[str]) -> dict[str, Any]:
@@ -129,6 +152,7 @@ def _report(
     """A report beside which nothing else is needed but the pictures where they are."""
     folder = make_folder(to.absolute().parent, to.name, ())
     spots: dict[tuple[int, int, int], Spot] = {}
+    own: dict[tuple[int, int, int], str] = {}
     prompts = sorted({f.prompt for f in scored})
     for picture, found in scored.items():
         prompt, seed = prompts.index(picture.prompt), table.seeds.index(picture.seed)
@@ -141,6 +165,7 @@ def _report(
         spots[setting, prompt, seed] = spot
         if picture.control is not None:
             spots[-1, prompt, seed] = Spot(str(picture.control.absolute()))
+            own[setting, prompt, seed] = str(picture.control.absolute())
     write_findings(
         folder,
         Findings(
@@ -159,6 +184,7 @@ def _report(
             verdict=verdict,
             summary=summary(table),
             references={"training": [], "held_out": []},
+            own_controls=own if _differ(list(scored)) else {},
         ),
     )
     write_report(folder)

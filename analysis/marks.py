@@ -112,8 +112,11 @@ class Marks:
         for cell, scored in zip(
             cells, score(configs, items, beside, progress=progress), strict=True
         ):
-            self.scores.setdefault(cell, {}).update(scored.values)
-            self.unscored.setdefault(cell, {}).update(scored.unscored)
+            values, reasons = self.scores.setdefault(cell, {}), self.unscored.setdefault(cell, {})
+            values.update(scored.values)
+            reasons.update(scored.unscored)
+            for name in scored.values:
+                reasons.pop(name, None)
 
     def _control(self, cell: Cell) -> Path | None:
         control = Cell(0, 0.0, cell.prompt, cell.seed)

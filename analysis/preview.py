@@ -20,22 +20,23 @@ def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str,
     shots = len(prompts) * asked.seeds
     grid = len(checkpoints) * len(asked.strengths) * shots
     spent = min(grid, asked.renders) if asked.renders else grid
-    fine = 2 * shots if asked.fine else 0
+    races = bool(asked.renders or asked.minutes)
+    fine = 2 * shots if asked.fine and not races else 0
     total = spent + fine + shots
-    seconds = total * _seconds_a_picture(config)
+    seconds = total * seconds_a_picture(config)
     return {
         "compared": f"{len(checkpoints)} LoRA files x {len(asked.strengths)} strengths",
         "prompts": "; ".join(p.text for p in prompts),
-        "pictures": f"{total:,}: {spent:,} of the grid's {grid:,}, {fine} finer, "
-        f"{shots} of the base model",
+        "pictures": f"{'up to ' if asked.minutes else ''}{total:,}: {spent:,} of the grid's "
+        f"{grid:,}, {fine} finer, {shots} of the base model",
         "time": f"about {_clock(seconds)} of rendering"
-        + (f", of which {asked.minutes:g} min are to be spent" if asked.minutes else ""),
+        + (f" in full; {asked.minutes:g} min are to be spent" if asked.minutes else ""),
         "disk": f"about {total * _bytes_a_picture(config) / 1e6:,.0f} MB; "
         f"{free_space(config.cache) / 1e9:,.0f} GB are free",
     }
 
 
-def _seconds_a_picture(config: SweepConfig) -> float:
+def seconds_a_picture(config: SweepConfig) -> float:
     """From the FLOPs of the denoiser and what this machine multiplies in a second."""
     from trainer.core import device
     from trainer.engine.estimate import SHARE_OF_RATE, rate

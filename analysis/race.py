@@ -115,7 +115,7 @@ class Racer:
         if column is None:
             return chance, mean
         prompts = with_numbers(column, counted(now, "trigger"))
-        gains = column.values[:, prompts] - column.control[prompts]
+        gains = (column.values - column.base)[:, prompts]
         running = [i for i in runners if np.isfinite(gains[i]).all()]
         mean[running] = gains[running].mean(axis=(1, 2))
         if not running or len(prompts) < FIRST:

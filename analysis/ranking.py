@@ -109,12 +109,12 @@ def _sweetspot(
     prompts = with_numbers(column, asked)
     if not prompts:
         return Ranking("nothing scored", said=(_no_prompt(name),))
-    values, control = column.values[:, prompts], column.control[prompts]
+    values = (column.values - column.base)[:, prompts]
     whole = whole_settings(values)
     if not whole.any():
         return Ranking("nothing scored", said=("No setting has all its pictures scored.",))
     said = (*_said(table, name, len(asked) - len(prompts), whole), *left_out(table, facts))
-    gain = spread_out(simultaneous(values[whole] - control, family=len(whole)), whole)
+    gain = spread_out(simultaneous(values[whole], family=len(whole)), whole)
     moved = _moved(table, prompts) >= rules.least_moved
     real = whole & _above_zero(gain) & moved
     vetoes = vetoes_of(table, facts, rules, copies, whole)

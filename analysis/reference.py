@@ -47,13 +47,13 @@ def shelf(config: SweepConfig, model: LoadedModel, size: tuple[int, int], emit: 
         size: (width, height), px.
         emit: Told of what is missing or left out.
     """
-    try:
-        training, held_out = _pictures(config, model, emit)
-    except DatasetError as error:
-        emit(Warned(f"no pictures to compare with: {error.problem} ({error.where})"))
-        return Shelf()
     dataset = config.dataset
-    classes = [] if config.classes is None else _scanned(config.classes, dataset)
+    if config.run is not None:
+        training, held_out = _of_run(config.run, config, model, emit)
+    else:
+        training = _there(dataset.folder if dataset else None, dataset, "training", emit)
+        held_out = _there(config.held_out, dataset, "held-out", emit)
+    classes = _there(config.classes, dataset, "class", emit)
     return Shelf(
         _shown(training, size, dataset, emit),
         _shown(held_out, size, dataset, emit),
@@ -61,24 +61,43 @@ def shelf(config: SweepConfig, model: LoadedModel, size: tuple[int, int], emit: 
     )
 
 
-def _pictures(
-    config: SweepConfig, model: LoadedModel, emit: Emit
+def _of_run(
+    path: Path, config: SweepConfig, model: LoadedModel, emit: Emit
 ) -> tuple[list[Picture], list[Picture]]:
-    """The pictures that were trained on, and those that were not."""
-    if config.run is not None:
-        job = Run.open(config.run).job
-        if config.held_out is not None and not job.validation.share:
-            held = job.validation.model_copy(update={"folder": config.held_out})
-            job = job.model_copy(update={"validation": held})
-        rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
+    """The pictures that a run was trained on, and those that it held out."""
+    job = Run.open(path).job
+    if config.held_out is not None and not job.validation.share:
+        held = job.validation.model_copy(update={"folder": config.held_out})
+        job = job.model_copy(update={"validation": held})
+    rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
+    try:
         framed, _ = fit(scan(job.dataset).pictures, rules)
+    except DatasetError as error:
+        _missing("training and held-out", error, emit)
+        return [], []
+    try:
         training, held_out = hold_out(job, framed, rules, emit)
-        return [f.picture for f in training], [f.picture for f in held_out]
-    training_folder = config.dataset.folder if config.dataset else None
-    return (
-        [] if training_folder is None else _scanned(training_folder, config.dataset),
-        [] if config.held_out is None else _scanned(config.held_out, config.dataset),
-    )
+    except DatasetError as error:
+        _missing("held-out", error, emit)
+        training, held_out = framed, []
+    return [f.picture for f in training], [f.picture for f in held_out]
+
+
+def _there(
+    folder: Path | None, dataset: DatasetConfig | None, what: str, emit: Emit
+) -> list[Picture]:
+    """A folder's pictures; what is not there is told and done without."""
+    if folder is None:
+        return []
+    try:
+        return _scanned(folder, dataset)
+    except DatasetError as error:
+        _missing(what, error, emit)
+        return []
+
+
+def _missing(what: str, error: DatasetError, emit: Emit) -> None:
+    emit(Warned(f"no {what} pictures to compare with: {error.problem} ({error.where})"))
 
 
 def _scanned(folder: Path, dataset: DatasetConfig | None) -> list[Picture]:

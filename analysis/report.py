@@ -41,6 +41,8 @@ def write(folder: Path) -> Path:
     told = read(folder)
     write_tables(folder, told)
     names = [one["picture"] for one in (*told["controls"], *told["cells"]) if one["picture"]]
+    names += [one["control"]["picture"] for one in told["cells"] if "control" in one]
+    names = list(dict.fromkeys(names))
     pictures = album(folder, names, favoured=example_names(told))
     sheet = contact_sheet(folder, told, pictures.sources.keys())
     if sheet is not None:

@@ -72,12 +72,20 @@ class Control(TypedDict):
     scores: dict[str, Number]
 
 
+class OwnControl(TypedDict):
+    """The base model's picture that one cell alone is compared with."""
+
+    picture: str
+    scores: dict[str, Number]
+
+
 class Cell(Control):
     """A picture of the sweep."""
 
     epoch: int
     strength: float
     unscored: dict[str, str]
+    control: NotRequired[OwnControl]
 
 
 class Span(TypedDict):
@@ -244,6 +252,21 @@ def _checked(found: Any, path: Path) -> Told:
             )
             raise RunError(problem, where=str(path), hint=_AGAIN)
     return told
+
+
+def as_cell(one: Control) -> Cell:
+    """The base model's own picture as a cell: epoch 0 at strength 0."""
+    return Cell(
+        prompt=one["prompt"],
+        seed=one["seed"],
+        picture=one["picture"],
+        status=one["status"],
+        reason=one["reason"],
+        scores=one["scores"],
+        epoch=0,
+        strength=0.0,
+        unscored={},
+    )
 
 
 def key(spot: Spot) -> Key:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.report_file import Cell, Control, Told
+from analysis.report_file import Cell, Control, Told, as_cell
 from trainer.core.files import write_atomically
 
 _HEADS = ("epoch", "strength", "prompt", "kind", "seed", "picture", "status", "reason", "unscored")
@@ -28,7 +28,7 @@ def write_tables(folder: Path, told: Told) -> None:
     names = [metric["name"] for metric in told["metrics"] if _is_scored(told, metric["name"])]
     heads = [*_HEADS, *names]
     lines = [_line(told, cell, names) for cell in told["cells"]]
-    base = (Cell(**one, epoch=0, strength=0.0, unscored={}) for one in told["controls"])
+    base = map(as_cell, told["controls"])
     lines += [_line(told, cell, names) for cell in base]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

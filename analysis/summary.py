@@ -9,7 +9,9 @@ import numpy as np
 from analysis.statistics import simultaneous
 
 if TYPE_CHECKING:
-    from analysis.table import Table
+    from numpy.typing import NDArray
+
+    from analysis.table import Array, Table
 
 
 def summary(table: Table) -> list[dict[str, Any]]:
@@ -20,18 +22,19 @@ def summary(table: Table) -> list[dict[str, Any]]:
     ]
     for name, column in table.columns.items():
         counted = np.isfinite(column.values).any(axis=(0, 2))
-        values, control = column.values[:, counted], column.control[counted]
-        whole = np.isfinite(values).all(axis=(1, 2)) if counted.any() else np.zeros(len(rows), bool)
-        if not whole.any():
-            continue
-        _note(rows, "metrics", name, whole, values[whole])
-        if np.isfinite(control).all():
-            _note(rows, "difference", name, whole, values[whole] - control)
+        _note(rows, "metrics", name, column.values[:, counted])
+        differences = column.values - column.base
+        compared = np.isfinite(differences).any(axis=(0, 2))
+        _note(rows, "difference", name, differences[:, compared])
     return rows
 
 
-def _note(rows: list[dict[str, Any]], place: str, name: str, whole: Any, values: Any) -> None:
-    spans = simultaneous(values)
+def _note(rows: list[dict[str, Any]], place: str, name: str, values: Array) -> None:
+    """Note the means of the settings that have all their numbers, `(S, P, K)`."""
+    whole: NDArray[np.bool_] = np.all(np.isfinite(values), axis=(1, 2))
+    if not values.shape[1] or not whole.any():
+        return
+    spans = simultaneous(values[whole], family=len(whole))
     for at, index in enumerate(np.flatnonzero(whole)):
         rows[index][place][name] = {
             "mean": float(spans.mean[at]),

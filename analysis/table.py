@@ -43,10 +43,17 @@ class Column:
     Attributes:
         values: `(S, P, K)`: settings, prompts (or pictures that are judged), seeds (or draws).
         control: `(P, K)`: the base model's own; NaN for a metric that compares with it.
+        own: `(S, P, K)`: the same where each setting has a control of its own.
     """
 
     values: Array
     control: Array
+    own: Array | None = None
+
+    @property
+    def base(self) -> Array:
+        """What values are compared with: `(S, P, K)`, or `(1, P, K)` where all share it."""
+        return self.control[None] if self.own is None else self.own
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,14 +118,14 @@ def worsening(
         if fact.axis != "quality" or fact.better == "neither" or column is None:
             continue
         prompts = with_numbers(column, counted(table, fact.counts))
-        control = column.control[prompts]
         if not prompts:
             continue
+        base = column.base[:, prompts]
         sign = 1 if fact.better == "lower" else -1
         allowed = rules.margins.get(fact.name, 0.0)
         if fact.name in rules.allowances:
-            allowed = max(allowed, sign * (rules.allowances[fact.name] - float(control.mean())))
-        yield fact, sign * (column.values[:, prompts] - control), allowed
+            allowed = max(allowed, sign * (rules.allowances[fact.name] - float(np.nanmean(base))))
+        yield fact, sign * (column.values[:, prompts] - base), allowed
 
 
 def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
@@ -161,10 +161,10 @@ def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
 
 
 def with_numbers(column: Column, prompts: Sequence[int]) -> list[int]:
-    """The prompts of which the base model and at least one setting have all numbers."""
-    some: NDArray[np.bool_] = np.any(np.all(np.isfinite(column.values), axis=2), axis=0)
-    control: NDArray[np.bool_] = np.all(np.isfinite(column.control), axis=1)
-    return [prompt for prompt in prompts if some[prompt] and control[prompt]]
+    """The prompts of which at least one setting has all numbers, and so has its control."""
+    known = np.isfinite(column.values - column.base)
+    some: NDArray[np.bool_] = np.any(np.all(known, axis=2), axis=0)
+    return [prompt for prompt in prompts if some[prompt]]
 
 
 def left_out(table: Table, facts: Sequence[Facts]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.safe import safe_strengths
 from analysis.vetoes import counted
 
 if TYPE_CHECKING:
@@ -232,16 +233,6 @@ def _length(table: Table, found: Ranking) -> list[str]:
         case "right" if len(epochs) > 1:
             return ["The length of training was right: the last epochs neither gain nor spoil."]
     return []
-
-
-def safe_strengths(table: Table, found: Ranking) -> dict[int, tuple[float, float]]:
-    """The strengths of each epoch that act and hold their quality: lowest and highest."""
-    safe: dict[int, list[float]] = {}
-    for index, (epoch, strength) in enumerate(table.settings):
-        acts = index < len(found.real) and bool(found.real[index])
-        if acts and index not in found.vetoes:
-            safe.setdefault(epoch, []).append(strength)
-    return {epoch: (min(some), max(some)) for epoch, some in safe.items()}
 
 
 def _safe(table: Table, found: Ranking) -> list[str]:

@@ -38,7 +38,7 @@ def analyse(
     plain: Annotated[Texts, typer.Option(help="Without the trigger word; repeatable.")] = None,
     strengths: Annotated[str, typer.Option(help="0.4,0.6,0.8 or 0.2:1.2:0.2.")] = "",
     seeds: Annotated[int, typer.Option(min=0, help="Pictures of each prompt.")] = 0,
-    budget: Annotated[str, typer.Option(help="Time to spend, like 10m: a race.")] = "",
+    budget: Annotated[str, typer.Option(help="Time to render, like 10m: a race.")] = "",
     renders: Annotated[int, typer.Option(min=0, help="Pictures to spend: a race.")] = 0,
     rule: Annotated[str, typer.Option(help="sweetspot, ancestor or weights.")] = "",
     base: Annotated[str, typer.Option(help="Base model of LoRA files.")] = "demo",

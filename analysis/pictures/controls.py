@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,11 @@ def ladder(strengths: list[float], numbers: Collection[int]) -> list[float]:
 def unbroken(epochs: set[int]) -> set[int]:
     """The epochs with those that are missing between them."""
     ordered = sorted(epochs)
-    step = min((b - a for a, b in itertools.pairwise(ordered)), default=1)
+    steps = Counter(b - a for a, b in itertools.pairwise(ordered))
+    step = min(steps, key=lambda s: (-steps[s], s), default=1)
     row = range(ordered[0], ordered[-1] + 1, step)
-    return epochs | set(row) if len(row) <= _MOST * len(epochs) else epochs
+    fits = len(row) <= _MOST * len(epochs) and set(ordered[:-1]) <= set(row)
+    return epochs | set(row) if fits else epochs
 
 
 def _control(path: Path) -> Name:

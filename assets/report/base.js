@@ -35,6 +35,8 @@ const metrics = new Map(data.metrics.map((one) => [one.name, one]));
 const epochs = sorted(data.summary.map((one) => one.epoch));
 const strengths = sorted(data.summary.map((one) => one.strength));
 
+const baseOf = (one) => one.control || controls.get(shotKey(one));
+
 const state = { mode: "change", prompt: 0, seed: 0 };
 
 const label = (epoch) => labels.get(epoch) || `epoch ${epoch}`;

@@ -5,7 +5,7 @@ const cellAt = (epoch, strength, prompt = state.prompt, seed = state.seed) => ce
 const shotWords = (one) => `${promptText(one.prompt)}, seed ${data.seeds[one.seed]}`;
 
 function lay(id, one) {
-  const place = $(id), base = controls.get(shotKey(one)), both = source(base);
+  const place = $(id), base = baseOf(one), both = source(base);
   place.querySelector(".over").src = source(one);
   place.querySelector(".under").src = both || source(one);
   place.classList.toggle("alone", !both);
@@ -115,7 +115,7 @@ function openZoom(epoch, strength) {
   Object.assign(looked, { epoch, strength });
   const cell = cellAt(epoch, strength);
   if (!cell) return;
-  const at = key(looked), control = controls.get(shotKey(cell)), copy = copies.get(`${at}|${shotKey(cell)}`);
+  const at = key(looked), control = baseOf(cell), copy = copies.get(`${at}|${shotKey(cell)}`);
   $("zoom-title").textContent = called(looked);
   $("zoom-shot").textContent = shotWords(cell);
   $("zoom-frame").hidden = !source(cell);

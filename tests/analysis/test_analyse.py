@@ -170,6 +170,27 @@ def test_a_race_spends_what_it_may(trained):
     assert {cell["status"] for cell in report["cells"]} == {"ok", "not rendered"}
 
 
+def test_a_race_against_too_little_time_renders_the_least_and_says_so(trained):
+    sweep = sweep_of_run(trained, [*ASKED, "analysis.minutes=0.001"])
+    _, told, report = done(sweep)
+    assert any("there is time for" in e.message for e in told if isinstance(e, Warned))
+    assert sum(isinstance(e, Rendered) and e.epoch > 0 for e in told) <= 20
+    assert report["verdict"]["state"] != "nothing scored"
+
+
+def test_a_folder_of_class_pictures_that_is_gone_is_told_and_the_rest_goes_on(trained, tmp_path):
+    from analysis.reference import shelf
+    from trainer.core import device
+
+    told = []
+    config = sweep_of_run(trained, ASKED).config.model_copy(update={"classes": tmp_path / "gone"})
+    model = config.model.load(device.plan("cpu", "fp32"))
+    there = shelf(config, model, (64, 64), told.append)
+    assert len(there.training) == 3
+    assert not there.classes
+    assert any("no class pictures" in event.message for event in told)
+
+
 def test_lora_files_from_anywhere_are_swept(trained, tmp_path):
     files = [shutil.copy(path, tmp_path / path.name) for path in sorted(trained.lora.iterdir())]
     base = trained.job.model.base

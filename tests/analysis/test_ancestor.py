@@ -163,3 +163,29 @@ def test_when_nothing_can_be_scored_the_exit_code_says_so(tmp_path):
     _, choice, _, code = analyse_folder(find(tmp_path, None), rule="ancestor", to=None)
     assert choice is None
     assert code == DatasetError.exit_code
+
+
+def test_each_epoch_is_judged_by_its_own_control_and_shown_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for epoch in (1, 2, 3):
+        draw(Path("made") / f"epoch_{epoch:02}.png", epoch)
+        draw(Path("base") / f"control_{epoch:02}.png", 10 + epoch)
+    analyse_folder(find(Path("made"), Path("base")), rule="sweetspot", to=Path("told"))
+    report = json.loads(Path("told/report.json").read_text(encoding="utf-8"))
+    names = [Path(cell["control"]["picture"]).name for cell in report["cells"]]
+    assert names == ["control_01.png", "control_02.png", "control_03.png"]
+    assert all(Path(cell["picture"]).is_absolute() for cell in report["cells"])
+    own = [cell["control"]["scores"]["brisque"] for cell in report["cells"]]
+    assert len(set(own)) == 3
+    for cell, base in zip(report["cells"], own, strict=True):
+        (row,) = [r for r in report["summary"] if r["epoch"] == cell["epoch"]]
+        change = row["difference"]["brisque"]["mean"]
+        assert change == pytest.approx(cell["scores"]["brisque"] - base)
+    assert Path("told/contact-sheet.png").stat().st_size > 20_000
+
+
+def test_without_controls_it_says_what_the_rule_needs(tmp_path):
+    draw(tmp_path / "made" / "epoch_01.png", 1)
+    draw(tmp_path / "made" / "epoch_02.png", 2)
+    *_, told, _ = analyse_folder(find(tmp_path / "made", None), rule="sweetspot", to=None)
+    assert any("--control" in line for line in told)

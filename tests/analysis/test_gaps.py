@@ -10,6 +10,7 @@ import pytest
 from analysis import words
 from analysis.race import FIRST, Racer, least, shots_of
 from analysis.ranking import rank
+from analysis.safe import safe_strengths
 from analysis.table import Column, Prompt, Setting, Table
 from analysis.vetoes import Facts, Rules
 
@@ -172,3 +173,11 @@ def test_copies_in_all_first_pictures_do_drop(table):
         copies=lambda done: {LAST: 1.0},
     )
     assert not rendered[LAST].all()
+
+
+def test_safe_strengths_end_where_one_between_them_is_ruled_out(table):
+    row = tuple(Setting(1, s) for s in (0.2, 0.4, 0.6, 0.8, 1.0, 1.2))
+    table = replace(table, settings=row)
+    table.columns["brisque"].values[2] += 60
+    found = ranked(table)
+    assert safe_strengths(table, found) == {1: (0.8, 1.2)}

@@ -206,3 +206,9 @@ def test_a_folder_of_folders_of_pictures_names_them(tmp_path):
     with pytest.raises(DatasetError) as told:
         find(tmp_path, None)
     assert "lora_epoch_images" in told.value.hint
+
+
+def test_an_odd_last_epoch_makes_no_row_of_missing_ones(tmp_path):
+    folder = found(tmp_path, [f"epoch_{n:02}.png" for n in (5, 10, 15, 17)])
+    assert [f.epoch for f in folder.pictures] == [5, 10, 15, 17]
+    assert not problems(folder)
