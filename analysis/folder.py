@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import words
+from analysis.beside import Beside, copies_of, measures_of, references_of, shares_of
 from analysis.findings import Findings, Spot, facts_of, write_findings
-from analysis.metrics.base import metrics
 from analysis.ranking import rank
 from analysis.report import write as write_report
-from analysis.scoring import Item, Scored, score
+from analysis.scoring import Item, References, Scored, score
 from analysis.summary import summary
 from analysis.table import Column, Prompt, Setting, Table
 from analysis.vetoes import Facts, Rules
@@ -23,14 +24,12 @@ from trainer.core.work import make_folder
 from trainer.weights.metadata import versions
 
 if TYPE_CHECKING:
+    from analysis.metrics.base import MetricConfig
     from analysis.pictures import Folder, Found
-
-_MEASURED = ("ssim", "brisque", "burn")
-"""What needs nothing but the pictures and their controls."""
 
 
 def analyse_folder(
-    folder: Folder, *, rule: str, to: Path | None
+    folder: Folder, *, rule: str, to: Path | None, beside: Beside | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None, list[str], int]:
     """Score and rank a folder's pictures.
 
@@ -38,25 +37,38 @@ def analyse_folder(
         folder: The pictures and their controls.
         rule: How to choose.
         to: A new folder for the report; None writes none.
+        beside: What else they are measured by and compared with.
 
     Returns:
         Rows, the choice, the verdict in words, the exit code.
+
+    Raises:
+        ConfigError: A metric is asked for that does not exist.
+        DatasetError: A folder to compare with has no pictures.
     """
+    asked = beside or Beside()
     usable = [found for found in folder.pictures if not found.problem]
-    configs = {name: metrics[name].model_validate({}) for name in _MEASURED}
-    scored = dict(zip(usable, score(configs, [_item(f) for f in usable]), strict=True))
-    table = _table(usable, scored, list(configs))
+    notes: list[str] = []
+    training, held_out = (
+        references_of(place, usable, notes) for place in (asked.dataset, asked.held_out)
+    )
+    pixels = References([s.pixels for s in training], [s.pixels for s in held_out], None)
+    configs = measures_of(asked, folder, pixels, notes)
+    scored = dict(zip(usable, score(configs, [_item(f) for f in usable], pixels), strict=True))
+    table = _table(usable, scored, configs, pixels)
     facts = [Facts(n, c.axis, c.better, c.counts) for n, c in configs.items()]
-    found = rank(table, facts, Rules(rule), {})
-    verdict = words.told(table, found, rule, [])
+    copied = copies_of(table, scored, training)
+    found = rank(table, facts, Rules(rule, weights=asked.weights), shares_of(table, copied))
+    verdict = words.told(table, found, rule, copied)
     rows = [_row(picture, scored.get(picture), list(configs)) for picture in folder.pictures]
     rows += [
         {"image": name, "status": "strange", "reason": "its name says no epoch or strength"}
         for name in folder.strange
     ]
     if to is not None:
-        _report(to, table, scored, verdict, configs)
-    told = [verdict["headline"], *verdict["sentences"], *filter(None, [verdict["thin"]])]
+        names = {"training": [s.name for s in training], "held_out": [s.name for s in held_out]}
+        _report(to, table, scored, verdict, configs, names)
+    told = [verdict["headline"], *verdict["sentences"], *filter(None, [verdict["thin"]]), *notes]
     if found.state == "nothing scored" and not any(f.control for f in usable):
         told.append(
             "This rule compares with the base model's pictures: name them with --control, or take "
@@ -73,7 +85,13 @@ def _item(found: Found) -> Item:
     return Item(found.path, found.control, str(found.prompt), group)
 
 
-def _table(usable: list[Found], scored: dict[Found, Scored], names: list[str]) -> Table:
+def _table(
+    usable: list[Found],
+    scored: Mapping[Found, Scored],
+    configs: Mapping[str, MetricConfig],
+    pixels: References,
+) -> Table:
+    names = list(configs)
     settings = sorted({Setting(f.epoch, f.strength) for f in usable})
     prompts = sorted({f.prompt for f in usable})
     seeds = sorted({f.seed for f in usable})
@@ -87,7 +105,7 @@ def _table(usable: list[Found], scored: dict[Found, Scored], names: list[str]) -
         )
         for name, value in found.values.items():
             values[name][place] = value
-    common, own = _controls(usable, (settings, prompts, seeds), names)
+    common, own = _controls(usable, (settings, prompts, seeds), configs, pixels)
     return Table(
         tuple(settings),
         tuple(Prompt(f"prompt {p}") for p in prompts),
@@ -98,19 +116,22 @@ def _table(usable: list[Found], scored: dict[Found, Scored], names: list[str]) -
 
 
 def _controls(
-    usable: list[Found], axes: tuple[list[Setting], list[int], list[int]], names: list[str]
+    usable: list[Found],
+    axes: tuple[list[Setting], list[int], list[int]],
+    measured: Mapping[str, MetricConfig],
+    pixels: References,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scores of the base model's pictures: by prompt and seed, and by setting too.
 
     The second is empty when all settings share their controls.
     """
     settings, prompts, seeds = axes
-    configs = {n: metrics[n].model_validate({}) for n in names if "control" not in metrics[n].needs}
+    configs = {n: metric for n, metric in measured.items() if "control" not in metric.needs}
     paths = list(dict.fromkeys(f.control for f in usable if f.control))
-    scored = dict(zip(paths, score(configs, [Item(path) for path in paths]), strict=True))
+    scored = dict(zip(paths, score(configs, [Item(path) for path in paths], pixels), strict=True))
     shape = (len(settings), len(prompts), len(seeds))
     own = {name: np.full(shape, np.nan) for name in configs}
-    common = {name: np.full(shape[1:], np.nan) for name in names}
+    common = {name: np.full(shape[1:], np.nan) for name in measured}
     for f in usable:
         if f.control is None:
             continue
@@ -147,7 +168,12 @@ def _row(picture: Found, scored: Scored | None, names: list[str]) -> dict[str, A
 
 
 def _report(
-    to: Path, table: Table, scored: dict[Found, Scored], verdict: dict[str, Any], configs: Any
+    to: Path,
+    table: Table,
+    scored: Mapping[Found, Scored],
+    verdict: dict[str, Any],
+    configs: Mapping[str, MetricConfig],
+    references: Mapping[str, Sequence[str]],
 ) -> None:
     """A report beside which nothing else is needed but the pictures where they are."""
     folder = make_folder(to.absolute().parent, to.name, ())
@@ -183,7 +209,7 @@ def _report(
             spots=spots,
             verdict=verdict,
             summary=summary(table),
-            references={"training": [], "held_out": []},
+            references=references,
             own_controls=own if _differ(list(scored)) else {},
         ),
     )

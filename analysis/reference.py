@@ -100,6 +100,18 @@ def _missing(what: str, error: DatasetError, emit: Emit) -> None:
     emit(Warned(f"no {what} pictures to compare with: {error.problem} ({error.where})"))
 
 
+def pictures_in(folder: Path, size: tuple[int, int], emit: Emit) -> list[Shown]:
+    """A folder's pictures, cut to the size (width, height) of those they are compared with.
+
+    Their captions are not asked for.
+
+    Raises:
+        DatasetError: The folder has none.
+    """
+    uncaptioned = DatasetConfig(folder=folder, class_word="picture")
+    return _shown(scan(uncaptioned).pictures, size, None, emit)
+
+
 def _scanned(folder: Path, dataset: DatasetConfig | None) -> list[Picture]:
     like = dataset or DatasetConfig(folder=folder)
     return scan(like.model_copy(update={"folder": folder})).pictures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from trainer.core.errors import COMPLETED, UNDECIDED
 
 if TYPE_CHECKING:
     from analysis.sweep import Sweep
+    from app.scores import Scores
     from trainer.job.run import Run
 
 commands = typer.Typer()
@@ -31,7 +32,10 @@ SweepFolder = Annotated[Path, typer.Argument(help="An analysis's folder, or its 
 def analyse(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(help="A run (its folder or name), or LoRA files and folders of them."),
+        typer.Argument(
+            help="A run (its folder or name), LoRA files and folders of them, or a folder of "
+            "finished pictures."
+        ),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this analysis.")] = None,
     prompt: Annotated[Texts, typer.Option(help="Ask for what was trained; repeatable.")] = None,
@@ -50,6 +54,10 @@ def analyse(
     override: Annotated[
         Texts, typer.Option("--set", metavar="analysis.FIELD=VALUE", help="Any setting.")
     ] = None,
+    control: Annotated[
+        Path | None, typer.Option(help="Of finished pictures: the base model's, or a folder.")
+    ] = None,
+    pattern: Annotated[str, typer.Option(help="Of finished pictures: how files are named.")] = "",
     to: Annotated[Path | None, typer.Option("--out", help="A new folder for the results.")] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Where run folders are.")] = Path("runs"),
     plan: Annotated[bool, typer.Option("--plan", help="Say what it takes, and stop.")] = False,
@@ -60,10 +68,26 @@ def analyse(
     Ends with 0 when there is a choice, and with 10 when the pictures cannot tell.
     """
     from analysis.sweep import Sweep
-    from app.sweeps import Named, minutes, numbers, planned, quoted, sweep_of
+    from app.scores import asked_of_pictures, scored
+    from app.sweeps import Named, minutes, numbers, pictures_of, planned, quoted, sweep_of
 
     if (resume is None) == (not sources):
         raise typer.BadParameter("name a run or LoRA files, or --resume with an analysis's folder")
+    pictures = pictures_of(sources or [])
+    if pictures is None and (control or pattern):
+        raise typer.BadParameter("--control and --pattern are for a folder of finished pictures")
+    if pictures is not None:
+        idle = {"--prompt": prompt, "--plain": plain, "--strengths": strengths, "--seeds": seeds}
+        idle |= {"--budget": budget, "--renders": renders, "--trigger": trigger, "--plan": plan}
+        given = [option for option, value in idle.items() if value]
+        if given:
+            raise typer.BadParameter(f"{given[0]} means nothing for pictures that are finished")
+        told = scored(
+            pictures,
+            control,
+            asked_of_pictures(pattern, to, (dataset, held_out), [*_rule(rule), *(override or [])]),
+        )
+        _print_scores(told, as_json=as_json)
     if resume is not None:
         raise typer.Exit(_analysed(Sweep.open(resume), as_json=as_json))
     changes = {
@@ -103,14 +127,9 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score finished pictures, from whatever program, and choose among them."""
-    from app.scores import Asked, print_scores, scored
+    from app.scores import Asked, scored
 
-    told = scored(folder, control, Asked(rule, compat, pattern, to))
-    if as_json:
-        out.print_json(json.dumps(told.as_dict()))
-    else:
-        print_scores(told, out)
-    raise typer.Exit(told.exit_code)
+    _print_scores(scored(folder, control, Asked(rule, compat, pattern, to)), as_json=as_json)
 
 
 @commands.command()
@@ -191,6 +210,21 @@ def analyse_run(run: Run, overrides: list[str], *, as_json: bool = False) -> int
     if not as_json and (sweep.path / "report.html").is_file():
         _plain(f"report:      {sweep.path / 'report.html'}")
     return code
+
+
+def _rule(rule: str) -> list[str]:
+    return [f"analysis.rule={rule}"] if rule else []
+
+
+def _print_scores(told: Scores, *, as_json: bool) -> NoReturn:
+    """Print a table of scores, and end."""
+    from app.scores import print_scores
+
+    if as_json:
+        out.print_json(json.dumps(told.as_dict()))
+    else:
+        print_scores(told, out)
+    raise typer.Exit(told.exit_code)
 
 
 def _analysed(sweep: Sweep, *, as_json: bool) -> int:

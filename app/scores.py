@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as Grid
 from rich.text import Text
 
+from trainer.core import toml
 from trainer.core.errors import COMPLETED, UNDECIDED, ConfigError, DatasetError
+from trainer.core.schema import Config
+from trainer.job.choosing import AnalysisConfig
 
-_RULES = ("sweetspot", "ancestor")
+_SETTABLE = ("analysis.metrics", "analysis.rule", "analysis.weights")
+_RULES = ("sweetspot", "ancestor", "weights")
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from analysis.beside import Beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,44 @@ class Asked:
     compat: bool = False
     pattern: str = ""
     to: Path | None = None
+    beside: Beside | None = None
+
+
+class _OfPictures(Config):
+    """What may be set of an analysis of finished pictures."""
+
+    analysis: AnalysisConfig = AnalysisConfig()
+
+
+def asked_of_pictures(
+    pattern: str,
+    to: Path | None,
+    compared: tuple[Path | None, Path | None],
+    overrides: Sequence[str],
+) -> Asked:
+    """How a folder is scored, from `analysis.metrics=...` and the like.
+
+    Args:
+        pattern: How names are made; empty to find out.
+        to: A new folder for a report.
+        compared: Folders of training and of held-out pictures.
+        overrides: Of `analysis.metrics`, `analysis.rule`, `analysis.weights`.
+
+    Raises:
+        ConfigError: Something is set that means nothing for finished pictures.
+    """
+    from analysis.beside import Beside
+
+    for told in overrides:
+        if told.partition("=")[0].strip() not in _SETTABLE:
+            raise ConfigError(
+                f"{told!r} means nothing for pictures that are finished",
+                hint=f"of those, {', '.join(_SETTABLE)} can be set",
+            )
+    named = any(told.startswith("analysis.metrics") for told in overrides)
+    asked = toml.override(_OfPictures, {}, overrides).analysis
+    metrics = asked.metrics if named else ()
+    return Asked(asked.rule, False, pattern, to, Beside(metrics, asked.weight_of, *compared))
 
 
 def scored(
@@ -78,7 +122,13 @@ def scored(
     if not asked.compat:
         from analysis.folder import analyse_folder
 
-        return Scores(*analyse_folder(found, rule=asked.rule, to=asked.to))
+        beside = asked.beside
+        if asked.rule == "weights" and (beside is None or not beside.weights):
+            raise ConfigError(
+                "rule 'weights' needs weights",
+                hint="`sweetspot analyse FOLDER --set analysis.weights=...`",
+            )
+        return Scores(*analyse_folder(found, rule=asked.rule, to=asked.to, beside=beside))
     if control is None:
         raise DatasetError(
             "the ancestors' table needs the base model's pictures",

@@ -208,6 +208,16 @@ def _run_of(sources: Sequence[Path], runs: Path) -> Run | None:
     return None
 
 
+def pictures_of(sources: Sequence[Path]) -> Path | None:
+    """The folder of finished pictures that is named; None when it is LoRA files or a run."""
+    from trainer.data.image import SUFFIXES
+
+    if len(sources) != 1 or not sources[0].is_dir() or (sources[0] / "job.toml").is_file():
+        return None
+    kinds = {path.suffix.lower() for path in sources[0].iterdir()}
+    return sources[0] if kinds & SUFFIXES and ".safetensors" not in kinds else None
+
+
 def _files_of(sources: Sequence[Path]) -> list[Path]:
     from analysis.studio import lora_files
 

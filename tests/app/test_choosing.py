@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from app import cli
 from app.sweeps import minutes, numbers, quoted
@@ -86,3 +89,65 @@ def test_times_to_spend_are_written_with_their_unit():
 
 def test_prompts_keep_their_commas_and_quotes():
     assert json.loads(quoted(['a "fox", red', "狐"])) == ['a "fox", red', "狐"]
+
+
+def test_analyse_takes_finished_pictures_and_compares_them_with_those_trained_on(
+    monkeypatch, capsys, tmp_path
+):
+    dice = np.random.default_rng(0)
+    for epoch in (1, 2):
+        for seed in (1, 2):
+            picture(tmp_path / "made" / f"epoch_{epoch}_seed{seed}.png", dice)
+    picture(tmp_path / "base" / "seed1.png", dice)
+    picture(tmp_path / "base" / "seed2.png", dice)
+    for number in range(3):
+        picture(tmp_path / "mine" / f"{number}.png", dice)
+    copied = (tmp_path / "mine" / "1.png").read_bytes()
+    (tmp_path / "made" / "epoch_2_seed1.png").write_bytes(copied)
+    arguments = ["analyse", tmp_path / "made", "--control", tmp_path / "base"]
+    arguments += ["--dataset", tmp_path / "mine", "--out", tmp_path / "told", "--json"]
+    metrics = 'analysis.metrics=["ssim", "brisque", "fidelity", "lpips"]'
+    code, told, _ = typed(monkeypatch, capsys, *arguments, "--set", metrics)
+    assert code in (0, 10)
+    assert len(json.loads(told)["rows"]) == 4
+    assert "fidelity is not measured: it looks with the base model's own eye" in told
+    report = json.loads((tmp_path / "told" / "report.json").read_text(encoding="utf-8"))
+    (copy,) = report["verdict"]["copies"]
+    assert (copy["epoch"], copy["training"]) == (2, "1.png")
+    assert report["references"]["training"] == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--strengths", "0.5"], "means nothing for pictures"),
+        (["--set", "analysis.steps=4"], "means nothing for pictures"),
+        (["--rule", "weights"], "needs weights"),
+        (["--rule", "bogus"], "bogus"),
+    ],
+)
+def test_what_means_nothing_for_pictures_is_refused(
+    monkeypatch, capsys, tmp_path, arguments, words
+):
+    picture(tmp_path / "epoch_1.png", np.random.default_rng(1))
+    code, _, told = typed(monkeypatch, capsys, "analyse", tmp_path, *arguments)
+    assert code == 2
+    assert words in re.sub(r"[\s│]+", " ", told)
+
+
+def test_a_strange_name_has_a_row_in_the_printed_table(monkeypatch, capsys, tmp_path):
+    dice = np.random.default_rng(2)
+    for name in ("epoch_1", "epoch_2", "notes"):
+        picture(tmp_path / "made" / f"{name}.png", dice)
+    picture(tmp_path / "base.png", dice)
+    _, told, _ = typed(
+        monkeypatch, capsys, "score", tmp_path / "made", "--control", tmp_path / "base.png"
+    )
+    assert "notes.png" in told
+    assert "strange" in told
+
+
+def picture(path, dice):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rough = dice.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+    Image.fromarray(rough).resize((96, 96), Image.Resampling.BICUBIC).save(path)
