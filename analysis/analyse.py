@@ -26,6 +26,7 @@ from analysis.preview import preview
 from analysis.race import Racer, shots_of
 from analysis.ranking import Ranking, finer, rank
 from analysis.reference import ModelEye, shelf
+from analysis.renders import StoppedError
 from analysis.studio import Studio, open_studio
 from analysis.summary import summary
 from analysis.sweep import Sweep
@@ -158,7 +159,17 @@ class _Work:
 
     def score(self, cells: Sequence[Any]) -> None:
         """Score what is new."""
-        self.marks.take(cells, lambda done, total: self.emit(Preparing("scores", done, total)))
+        self.marks.take(cells, self._progress("scores"))
+
+    def _progress(self, phase: str) -> Callable[[int, int], None]:
+        """Tells how far a phase is, and ends it where somebody asked to stop."""
+
+        def tell(done: int, total: int) -> None:
+            self.emit(Preparing(phase, done, total))
+            if self.stop():
+                raise StoppedError
+
+        return tell
 
     def ask(self, settings: Sequence[Setting]) -> None:
         """Ask the model itself about settings it was not asked about yet."""
@@ -169,9 +180,7 @@ class _Work:
             pictures = judgements[name].model_validate({}).pictures(self.shelf)
             if not pictures:
                 continue
-            column = self.judge.column(
-                new, pictures, lambda done, all_: self.emit(Preparing("judgement", done, all_))
-            )
+            column = self.judge.column(new, pictures, self._progress("judgement"))
             self.bases[name] = column.control
             for setting, values in zip(new, column.values, strict=True):
                 self.judged.setdefault(setting, {})[name] = values

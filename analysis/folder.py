@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from analysis import words
 from analysis.beside import Beside, copies_of, measures_of, references_of, shares_of
@@ -54,6 +56,9 @@ def analyse_folder(
     )
     pixels = References([s.pixels for s in training], [s.pixels for s in held_out], None)
     configs = measures_of(asked, folder, pixels, notes)
+    if rule == "sweetspot" and "brisque" in configs and not _one_size(usable):
+        del configs["brisque"]
+        notes.append("brisque is not measured: the pictures differ in size, and so would it.")
     scored = dict(zip(usable, score(configs, [_item(f) for f in usable], pixels), strict=True))
     table = _table(usable, scored, configs, pixels)
     facts = [Facts(n, c.axis, c.better, c.counts) for n, c in configs.items()]
@@ -78,6 +83,15 @@ def analyse_folder(
         return rows, None, told, DatasetError.exit_code
     code = COMPLETED if found.state == "chosen" else UNDECIDED
     return rows, verdict["choice"], told, code
+
+
+def _one_size(usable: list[Found]) -> bool:
+    """Whether all pictures that can be opened have the same size."""
+    sizes = set()
+    for found in usable:
+        with contextlib.suppress(OSError), Image.open(found.path) as opened:
+            sizes.add(opened.size)  # what cannot be opened has a row with the reason
+    return len(sizes) < 2
 
 
 def _item(found: Found) -> Item:

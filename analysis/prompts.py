@@ -47,6 +47,8 @@ def made(trigger: str, class_word: str, captions: Sequence[str]) -> tuple[Prompt
     subject = " ".join(f"{trigger} {class_word}".split())
     if subject and class_word:
         asked = [_in_setting(f"a {subject}", setting) for setting in _SETTINGS]
+        own = [c for c in captions if trigger and trigger in c and c not in asked]
+        asked[-1:] = own[:1] or asked[-1:]  # the setting that it was trained in, in its own words
     elif trigger:
         asked = [f"{trigger} {thing}" for thing in _THINGS]
     else:

@@ -260,14 +260,23 @@ def _by_brisque(table: Table) -> Ranking:
 
 def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
     """Means scaled to 0 (worst of the sweep) to 1, weighed; what does not vary counts nothing."""
+    weighed = {f: rules.weights[f.name] for f in facts if rules.weights.get(f.name)}
+    all_means = {
+        fact: _means(table.columns[fact.name].values[:, counted(table, fact.counts)])
+        for fact in weighed
+        if fact.name in table.columns
+    }
     merit: dict[int, float] = {}
-    said = []
-    for fact in facts:
-        weight = rules.weights.get(fact.name, 0.0)
-        column = table.columns.get(fact.name)
-        if not weight or column is None:
-            continue
-        means = _means(column.values[:, counted(table, fact.counts)])
+    counts = ", ".join(f"{fact.name} {weighed[fact]:g}" for fact in all_means)
+    said = [f"Weighed as you asked ({counts}), each metric from 0, its worst, to 1, its best."]
+    absent = sorted(set(rules.weights) - {fact.name for fact in all_means})
+    said += [f"{name} was not measured, so its weight counts nothing." for name in absent]
+    complete = set(range(len(table.settings))).intersection(*all_means.values())
+    if len(complete) < len(table.settings):
+        left = len(table.settings) - len(complete)
+        said.append(f"{left} of {len(table.settings)} settings lack a weighed number and are out.")
+    for fact, every in all_means.items():
+        weight, means = weighed[fact], {i: mean for i, mean in every.items() if i in complete}
         low, high = min(means.values(), default=0), max(means.values(), default=0)
         if not high > low:
             said.append(f"{fact.name} is the same everywhere, so its weight counts nothing.")
@@ -276,7 +285,7 @@ def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
             good = 1 - share if fact.better == "lower" else share
             merit[index] = merit.get(index, 0.0) + weight * good
     if not merit:
-        return Ranking("nothing scored", "weights")
+        return Ranking("nothing scored", "weights", said=tuple(said))
     best = max(merit.values())
     alike = [i for i, value in merit.items() if value >= best - 1e-12]
     choice = min(alike, key=lambda i: table.settings[i])

@@ -155,7 +155,8 @@ def _named(choice: Setting, labels: Mapping[int, str]) -> list[str]:
 
 def _why(table: Table, found: Ranking) -> list[str]:
     if found.learned not in _CALLED or found.gain is None:
-        return [f"The rule looked at {found.learned} alone."] if found.learned else []
+        alone = found.learned not in ("", "weights")
+        return [f"The rule looked at {found.learned} alone."] if alone else []
     words = []
     if found.choice is not None:
         words.append(_gained(found, found.choice))

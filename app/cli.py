@@ -122,7 +122,8 @@ def demo(
     from app.demo import demo_job, draw_sheet
     from trainer.job.run import Run
 
-    made = Run.create(demo_job(subject=subject, runs=runs, overrides=override or []))
+    asked = [*(override or []), "analysis.after_training=false"]  # it is analysed below
+    made = Run.create(demo_job(subject=subject, runs=runs, overrides=asked))
     code = train_run(made, as_json=False)
     if code == 0:
         _plain(f"sample grid: {draw_sheet(made)}")

@@ -109,8 +109,12 @@ def write_votes(path: Path, votes: Iterable[Vote]) -> None:
 
 
 def merged(*several: Iterable[Vote]) -> list[Vote]:
-    """Votes from several places; one that is there twice, to the second and by name, once."""
-    return list(dict.fromkeys(vote for votes in several for vote in votes))
+    """Votes from several places; what one place has that an earlier one had is counted once."""
+    found: list[Vote] = []
+    for votes in several:
+        there = set(found)
+        found += [vote for vote in votes if vote not in there]
+    return found
 
 
 def _rows(path: Path) -> Rows:

@@ -181,3 +181,13 @@ def test_safe_strengths_end_where_one_between_them_is_ruled_out(table):
     table.columns["brisque"].values[2] += 60
     found = ranked(table)
     assert safe_strengths(table, found) == {1: (0.8, 1.2)}
+
+
+def test_by_weights_a_setting_without_a_weighed_number_is_out_and_told(table):
+    table.columns["brisque"].values[LAST, 0, 0] = np.nan
+    rules = Rules("weights", weights={"fidelity": 1.0, "brisque": 0.1, "clip_i": 2.0})
+    found = rank(table, FACTS, rules, {})
+    assert found.choice != LAST
+    said = " ".join(found.said)
+    assert "1 of 6 settings lack a weighed number" in said
+    assert "clip_i was not measured" in said

@@ -126,6 +126,7 @@ def test_a_file_that_holds_no_votes_is_refused(tmp_path, name, content, said):
 def test_the_same_file_brought_in_twice_counts_once():
     votes = [Vote(Pair("a", "b", "p", 0), "left", WHEN, who) for who in ("x", "y")]
     assert merged(votes, votes) == votes
+    assert merged([votes[0]] * 3, [votes[0]]) == [votes[0]] * 3
 
 
 # Pairs
