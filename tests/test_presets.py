@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from app.demo import BUILTIN, demo_job
+from app.demo import DEMOS, demo_job
 from trainer.core.device import Plan
 from trainer.data.folder import scan
 from trainer.job.file import load_job
 from trainer.weights.attach import resolve
 
-FILES = sorted(BUILTIN.glob("*.toml"))
+FILES = sorted(DEMOS.glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.core import device
 from trainer.core.device import memory_here
 from trainer.core.errors import ConfigError
 from trainer.core.files import free_space, require_space
@@ -20,12 +21,13 @@ from trainer.data.folder import FOREIGN_CAPTIONS, OTHER_PICTURES
 from trainer.data.gather import hold_out
 from trainer.data.loader import Plan as Showings
 from trainer.data.loader import Shape
-from trainer.engine.estimate import Course, Needs, estimate
+from trainer.engine.estimate import Course, Needs, estimate, in_numbers
+from trainer.engine.memory import fitted, memory_in_words
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
     from trainer.data.folder import Scan
-    from trainer.families.base import Outline
+    from trainer.families.outline import Outline
     from trainer.job.config import JobConfig
 
 _GIB = 2**30
@@ -40,10 +42,37 @@ class Preflight:
     Attributes:
         facts: Label -> sentence, in order.
         warnings: What may go wrong.
+        numbers: What `in_numbers` tells, and the bytes that are free.
     """
 
     facts: dict[str, str]
     warnings: tuple[str, ...]
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+def plan_of(job: JobConfig) -> Plan:
+    """Where and how the job's model is kept: as its settings say, or as `memory.target_gib` asks.
+
+    Raises:
+        ConfigError: This machine cannot do it, or no plan fits.
+        ModelError: The base model is missing or damaged.
+    """
+    compute = job.compute
+    plan = device.plan(
+        compute.device,
+        compute.precision,
+        packed=compute.packed,
+        checkpointing=compute.gradient_checkpointing,
+        thrift=job.memory.thrift,
+    )
+    if job.memory.target_gib is not None:
+        outline = job.model.outline(job.adapter.targets)
+        plan = fitted(job, plan, outline, int(job.memory.target_gib * _GIB))
+    from trainer.networks.held import require_bits
+
+    for bits in {plan.thrift.base, plan.thrift.text}:
+        require_bits(bits, plan.device)
+    return plan
 
 
 def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
@@ -52,11 +81,13 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
     Raises:
         ModelError: The base model is missing or damaged.
         ResourceError: The disk has no room for what the run will write.
-        ConfigError: `adapter.targets` means nothing.
+        ConfigError: `adapter.targets` means nothing, or a tracker is not installed.
         DatasetError: `validation.share` leaves no picture to train on.
     """
     outline = job.model.outline(job.adapter.targets)
     _require_targets(job, outline)
+    job.track.require_packages()
+    job.model.require_negative(job.samples.negative, where="samples.negative")
     course = _course(job, found, outline)
     needs = estimate(job, plan, outline, course)
     require_space(job.runs.absolute(), needs.disk, "the run")
@@ -74,12 +105,16 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         "trains": f"{len(outline.adapted)} modules, {needs.parameters / 1e6:.2f} M parameters"
         + _and_words(job.text_encoder.chosen(outline.text_adapted), outline),
         "strength of learning": in_words(job),
+        **outline.facts,
         "device": f"{plan.device}, {plan.precision}" + (", packed weights" if plan.packed else ""),
         "memory": f"about {needs.memory / _GIB:.1f} of {there / _GIB:.1f} GiB free",
+        "memory plan": memory_in_words(plan, outline, needs.phases)
+        + f", peak {needs.training / _GIB:.1f} GiB",
         "time": duration,
         "disk": f"{needs.disk / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
     }
-    return Preflight(facts, tuple(_warnings(job, outline, needs, there)))
+    numbers = in_numbers(course, needs) | {"memory_free": there, "disk_free": free}
+    return Preflight(facts, tuple(_warnings(job, outline, needs, there)), numbers)
 
 
 def _and_words(chosen: Sequence[str], outline: Outline) -> str:
@@ -99,6 +134,7 @@ def _thrift(job: JobConfig) -> str:
 
 
 def _warnings(job: JobConfig, outline: Outline, needs: Needs, there: int) -> Iterator[str]:
+    yield from outline.warnings
     if needs.training > there:
         yield (
             f"this may not fit: it needs about {needs.training / _GIB:.1f} GiB, and "
@@ -106,15 +142,38 @@ def _warnings(job: JobConfig, outline: Outline, needs: Needs, there: int) -> Ite
         )
     elif needs.proof > there:
         yield (
-            f"training fits, but the proof at the end reads the model in fp32 and needs about "
-            f"{needs.proof / _GIB:.1f} GiB, and {there / _GIB:.1f} are free; what does not fit a "
-            "card is proven on the CPU, so close other programs before the end"
+            f"training fits, but the proof at the end needs about {needs.proof / _GIB:.1f} GiB "
+            f"and {there / _GIB:.1f} are free; what does not fit is proven on weights in 8 bits, "
+            "or on the CPU, which is slow"
         )
     if job.model.resolution != outline.native_side:
         yield (
             f"model.resolution is {job.model.resolution} px, and the base model was made for "
             f"{outline.native_side}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run will take: steps, their seconds (0: unknown), bytes written and at the peak."""
+
+    steps: int
+    seconds: float
+    disk: int
+    memory: int
+
+
+def cost(job: JobConfig, plan: Plan, found: Scan) -> Cost:
+    """What a run will take, in numbers.
+
+    Raises:
+        UserError: As `preflight` does, but for a disk without room.
+    """
+    outline = job.model.outline(job.adapter.targets)
+    _require_targets(job, outline)
+    course = _course(job, found, outline)
+    needs = estimate(job, plan, outline, course)
+    return Cost(course.steps, needs.seconds * course.steps, needs.disk, needs.memory)
 
 
 def settings(job: JobConfig) -> str:
@@ -201,7 +260,7 @@ def _course(job: JobConfig, found: Scan, outline: Outline) -> Course:
     an_epoch = max(1, Showings(framed, shape, 0).steps)
     steps = job.schedule.steps or (job.schedule.epochs or 10) * an_epoch
     left_out = len(small) + sum(_is_ours(problem.path) for problem in found.problems)
-    saves = _saves(steps, job.save.every_epochs * an_epoch, job.save.every_steps)
+    saves = _saves(steps, job.save.rhythm(-(-steps // an_epoch)) * an_epoch, job.save.every_steps)
     return Course(framed, held, left_out, steps, an_epoch, saves)
 
 

@@ -8,12 +8,12 @@ once with each file loaded as any other program would load it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core.device import free_memory
+from trainer.core.device import free_memory, memory_here
 from trainer.core.errors import (
     AdapterError,
     ProofError,
@@ -22,6 +22,7 @@ from trainer.core.errors import (
     is_out_of_memory,
 )
 from trainer.core.events import Emit, Proven, Warned
+from trainer.engine.memory import proof, proof_thrift
 from trainer.weights.attach import attach
 from trainer.weights.files import read
 
@@ -40,6 +41,9 @@ ROUNDING = 1e-5
 
 STEPS = 4
 """Denoising steps of the compared pictures: few, since rounding grows with every step."""
+
+_ALWAYS = 2**30
+"""Bytes of a proof that is tried exactly whatever seems to be free."""
 
 LARGEST = 256
 """Side of the compared pictures at most, px."""
@@ -63,7 +67,7 @@ class Asked:
 def prove(job: JobConfig, plan: Plan, asked: Asked, emit: Emit) -> list[Proven]:
     """Check that the files are the trained adapter and do what it does.
 
-    What does not fit the device, since the model is read in fp32, is proven on the CPU.
+    The model is read in fp32. What does not fit is proven on weights in 8 bits, then on the CPU.
 
     Args:
         job: What was asked; names the base model.
@@ -75,30 +79,42 @@ def prove(job: JobConfig, plan: Plan, asked: Asked, emit: Emit) -> list[Proven]:
         ProofError: A file does not open, differs from what was trained, or does not act.
         ResourceError: Not even the CPU has the memory.
     """
-    plain = replace(plan, precision="fp32", packed=False, checkpointing=False)
-    try:
-        return _prove(job, plain, asked)
-    except (MemoryError, RuntimeError, UserError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if plain.device == "cpu":
-            raise _too_little_memory() from error
-    emit(Warned(f"the proof does not fit {plain.device}, so it is done on the CPU, which is slow"))
-    free_memory()
-    try:
-        return _prove(job, replace(plain, device="cpu"), asked)
-    except (MemoryError, RuntimeError, UserError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _too_little_memory() from error
-
-
-def _too_little_memory() -> ResourceError:
-    return ResourceError(
-        "the memory is too small to prove the LoRA file: the base model is read in fp32 for it",
+    for place, told in _places(job, plan):
+        if told:
+            emit(Warned(told))
+        try:
+            return _prove(job, place, asked)
+        except (MemoryError, RuntimeError, UserError) as error:
+            if not is_out_of_memory(error):
+                raise
+        free_memory()
+    raise ResourceError(
+        "the memory is too small to prove the LoRA file",
         hint="close other programs and resume the run; all steps are done, and only the proof "
         "is repeated",
     )
+
+
+def _places(job: JobConfig, plan: Plan) -> Iterator[tuple[Plan, str]]:
+    """Where the proof may be done: exactly, then thriftily; and what to tell of it.
+
+    A card that is full says so and can be tried; a machine that is full kills the process.
+    """
+    plain = replace(plan, precision="fp32", packed=False, checkpointing=False)
+    exact = replace(plain, thrift=proof_thrift(plan.thrift, spare=False))
+    spared = replace(plain, thrift=proof_thrift(plan.thrift, spare=True))
+    if plan.device != "cpu" or _fits(job, exact):
+        yield exact, ""
+    if spared != exact:
+        yield spared, "the proof does not fit in fp32, so it is done on weights in 8 bits"
+    if plan.device != "cpu":
+        told = f"the proof does not fit {plan.device}, so it is done on the CPU, which is slow"
+        yield replace(spared, device="cpu"), told
+
+
+def _fits(job: JobConfig, plan: Plan) -> bool:
+    needed = proof(job, plan, job.model.outline(job.adapter.targets))
+    return needed <= max(memory_here(plan.device), _ALWAYS)
 
 
 def _prove(job: JobConfig, plan: Plan, asked: Asked) -> list[Proven]:
@@ -203,7 +219,7 @@ def _with_adapter(
     """The picture of the base model, and of the base model with the trained weights put in."""
     model = job.model.load(plan)
     base = _picture(model, job, prompt)
-    texts = job.text_encoder.chosen(model.text_encoders)
+    texts = job.text_encoder.chosen(model.text_targets)
     adapter = attach(model, job.adapter, text_encoders=texts, seed=0)
     adapter.load_state(trained)
     return base, _picture(model, job, prompt)

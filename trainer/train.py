@@ -10,33 +10,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.core import device
-from trainer.core.errors import DivergedError, ProofError
+from trainer.core.errors import DivergedError, ProofError, is_out_of_memory
 from trainer.core.events import (
     Emit,
     Event,
     Kept,
     Preparing,
-    Sampled,
     Saved,
     Started,
     Status,
     Stepped,
-    Validated,
-    Warned,
 )
-from trainer.core.files import write_atomically
-from trainer.data.prior import as_png
 from trainer.engine import checkpoint
+from trainer.engine.crowded import crowded
 from trainer.engine.export import Exporter, Moment
 from trainer.engine.loop import Step
-from trainer.engine.sampling import Recipe, encode, render
-from trainer.engine.validation import validation_loss
+from trainer.looks import Looks
+from trainer.preflight import plan_of
 from trainer.prepare import Parts, prepare
 from trainer.proof import Asked, prove
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from trainer.core.device import Plan
     from trainer.job.config import JobConfig
     from trainer.job.run import Run
@@ -64,13 +58,7 @@ def train(run: Run, emit: Emit, stop: Callable[[], bool], *, follows: bool = Fal
         UserError: Whatever a person can mend; its class says what kind of thing it is.
     """
     job = run.job
-    compute = job.compute
-    plan = device.plan(
-        compute.device,
-        compute.precision,
-        packed=compute.packed,
-        checkpointing=compute.gradient_checkpointing,
-    )
+    plan = plan_of(job)
     device.choose(plan.device)
     try:
         tell = emit if follows else _interruptible(emit, stop)
@@ -92,6 +80,10 @@ def train(run: Run, emit: Emit, stop: Callable[[], bool], *, follows: bool = Fal
         raise DivergedError(
             f"{error.problem}; {work.last_good()}", where=error.where, hint=error.hint
         ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise crowded(job, plan, done + 1, error, work.last_good()) from error
     return _finish(work, plan, done)
 
 
@@ -133,6 +125,8 @@ class _Work:
         self.run, self.job, self.parts, self.emit = run, job, parts, emit
         self.resumed_at = 0
         self.main: bool = parts.accelerator.is_main_process
+        self.looking = self.main or parts.sharded
+        self.looks = Looks(run, job, parts, emit)
         self.exporter = Exporter(
             run.lora, job, parts.model, parts.material.training, parts.adapter.alphas()
         )
@@ -155,8 +149,9 @@ class _Work:
                 resumed_from=done,
             )
         )
-        if self.main and done == 0 and self.job.samples.every:
-            self.look(epoch=0, step=0, stop=stop)
+        if self.looking and done == 0 and self.job.samples.every:
+            together = (lambda: self.agree(stop())) if parts.sharded else stop
+            self.looks.look(epoch=0, step=0, stop=together)
         return done
 
     def last_good(self) -> str:
@@ -200,25 +195,30 @@ class _Work:
         self.emit(
             Stepped(step.number, step.epoch, step.loss, step.rate, step.gradient, step.seconds)
         )
-        if self.main:
-            self._save_and_look(step)
+        if self.main and self._saves(step):
+            self.save(step.number)
+        if self.looking and (step.ends_epoch or step.number == self.parts.pace.steps):
+            self._look(step)
         every = self.job.save.state_every_steps
         last = step.number == self.parts.pace.steps
         if step.ends_epoch or last or (every and step.number % every == 0):
             self.keep(step.number)
 
-    def _save_and_look(self, step: Step) -> None:
-        save, samples, held = self.job.save, self.job.samples, self.job.validation
-        last = step.number == self.parts.pace.steps
+    def _saves(self, step: Step) -> bool:
+        save, last = self.job.save, step.number == self.parts.pace.steps
+        epochs = -(-self.parts.pace.steps // self.parts.steps_an_epoch)
         by_step = save.every_steps and step.number % save.every_steps == 0
-        if last or by_step or (step.ends_epoch and step.epoch % save.every_epochs == 0):
-            self.save(step.number)
-        if not (step.ends_epoch or last):
-            return
-        if self.parts.material.held_out and (step.epoch % held.every == 0 or last):
-            self.validate(step)
-        if samples.every and (step.epoch % samples.every == 0 or last):
-            self.look(step.epoch, step.number)
+        return bool(last or by_step or (step.ends_epoch and step.epoch % save.rhythm(epochs) == 0))
+
+    def _look(self, step: Step) -> None:
+        save, epochs = self.job.save, -(-self.parts.pace.steps // self.parts.steps_an_epoch)
+        samples = save.looks(self.job.samples.every, epochs)
+        held = save.looks(self.job.validation.every, epochs)
+        last = step.number == self.parts.pace.steps
+        if self.parts.material.held_out and (step.epoch % held == 0 or last):
+            self.looks.validate(step.epoch, step.number)
+        if samples and (step.epoch % samples == 0 or last):
+            self.looks.look(step.epoch, step.number)
 
     def save(self, step: int) -> None:
         """Write the LoRA files of this step."""
@@ -237,49 +237,9 @@ class _Work:
                 hint="a higher optimizer.learning_rate, or other adapter.targets",
             )
 
-    def validate(self, step: Step) -> None:
-        """Measure the loss on the held-out pictures."""
-        parts = self.parts
-        with parts.average.applied():
-            loss = validation_loss(
-                parts.model,
-                parts.material.loader,
-                parts.material.held_out,
-                together=self.job.schedule.batch_size,
-            )
-        self.emit(Validated(step.number, step.epoch, loss))
-
-    def look(self, epoch: int, step: int, stop: Callable[[], bool] = lambda: False) -> None:
-        """Render the sample pictures. One that fails is told of, and the run goes on."""
-        settings = self.job.samples
-        for index, prompt in enumerate(self.parts.words.prompts):
-            if stop():
-                return
-            seed = settings.seed + index
-            name = f"e{epoch:04d}-s{step:06d}-{index:02d}.png"
-            try:
-                picture = self._sample(index, seed)
-                write_atomically(self.run.samples / name, as_png(picture))
-            except Exception as error:  # a sample is never worth a run, whatever went wrong
-                self.emit(Warned(f"sample {index + 1} of epoch {epoch} failed: {error!r}"))
-                device.free_memory()
-                continue
-            self.emit(Sampled(step, epoch, prompt, seed, f"samples/{name}"))
-
-    def _sample(self, index: int, seed: int) -> Image:
-        settings, parts = self.job.samples, self.parts
-        size = parts.material.sample_size
-        recipe = Recipe(size, settings.steps, settings.guidance, settings.negative)
-        with parts.average.applied():
-            words = parts.words.only(index)
-            if self.job.text_encoder.train:
-                words = encode(parts.model, words.prompts, settings.negative)
-            return render(parts.model, words, [seed], recipe)[0]
-
     def keep(self, step: int) -> None:
         """Write what a resumed run starts from; weights that are no numbers never get there."""
-        parts = self.parts
-        parts.adapter.check_finite()
+        (parts := self.parts).adapter.check_finite()
         if self.main:
             scaler = parts.accelerator.scaler
             state = checkpoint.State(
@@ -296,4 +256,4 @@ class _Work:
 
     def forget(self) -> None:
         """Free the model: the proof reads its own."""
-        del self.parts
+        del self.parts, self.looks

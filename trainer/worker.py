@@ -8,20 +8,17 @@ import os
 import sys
 from pathlib import Path
 
+from trainer.api import WHEN_FULL
 from trainer.core import errors
 from trainer.core.errors import COMPLETED, STOPPED, RunError, UserError
-from trainer.core.events import Ended, write_to
+from trainer.core.events import Emit, Ended, write_to
 from trainer.core.files import write_atomically
 from trainer.core.process import StopRequest, ended_by, failed, finish
 from trainer.job.run import Run
+from trainer.track import Tracked
 
 _PROBLEM = "problem.json"
 """Where a further process of a run leaves what it failed of, in the run's folder."""
-
-_WHEN_FULL = (
-    "resume with `--set compute.gradient_checkpointing=true`, or start a new run with a "
-    "smaller schedule.batch_size (and more schedule.accumulate) or model.resolution"
-)
 
 
 def main(folder: Path) -> int:
@@ -37,20 +34,21 @@ def main(folder: Path) -> int:
         return error.exit_code
     with lock:
         (run.path / _PROBLEM).unlink(missing_ok=True)  # of an earlier attempt
-        return finish(run, _work(run))
+        tell = Tracked(run, write_to(run.events_path))
+        return finish(run, _work(run, tell), tell)
 
 
-def _work(run: Run) -> Ended:
+def _work(run: Run, emit: Emit) -> Ended:
     stop = StopRequest(run)
     try:
         run.claim()
         from trainer.train import train
 
-        result = train(run, write_to(run.events_path), stop)
+        result = train(run, emit, stop)
     except UserError as error:
         return failed(error)
     except Exception as error:
-        ended = ended_by(run, error, _WHEN_FULL)
+        ended = ended_by(run, error, WHEN_FULL)
         told = _told_by_another(run)
         return failed(told) if told is not None else ended
     code = COMPLETED if result.status == "completed" else STOPPED

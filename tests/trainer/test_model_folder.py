@@ -192,12 +192,17 @@ def test_class_pictures_are_rendered_anew_when_what_renders_them_changes(
         prior={"enabled": True, "prompt": "a fox", "count": 1, "steps": 1},
         cache=str(tmp_path / "cache"),
     )
-    folders = [_class_pictures(job, load(model), lambda done, total: None)]
+    folders = [class_folder(job, load(model))]
     if change == "scheduler":
         set_json(model / "scheduler" / "scheduler_config.json", beta_end=0.02)
     noise = {"prediction": "v_prediction"} if change == "prediction" else {}
-    folders.append(_class_pictures(job, load(model, **noise), lambda done, total: None))
+    folders.append(class_folder(job, load(model, **noise)))
     assert folders[0] != folders[1]
+
+
+def class_folder(job, loaded):
+    words = encode(loaded, [job.prior_prompt], "")
+    return _class_pictures(job, loaded, words, lambda done, total: None)
 
 
 @pytest.mark.parametrize("name", ["merges.txt", "vocab.json", "tokenizer_config.json"])

@@ -124,8 +124,9 @@ def test_a_proof_that_does_not_fit_the_card_is_done_on_the_cpu(done):
     told = []
     (proven,) = prove(job, Plan("cuda", "fp16"), asked, told.append)
     assert proven.moved > 0
-    assert [type(event) for event in told] == [Warned]
-    assert "done on the CPU" in told[0].message
+    assert [type(event) for event in told] == [Warned, Warned]
+    assert "weights in 8 bits" in told[0].message
+    assert "done on the CPU" in told[1].message
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])

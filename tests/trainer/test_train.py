@@ -286,12 +286,12 @@ def test_samples_are_rendered_before_and_after_each_epoch(job):
 
 
 def test_a_sample_that_fails_does_not_end_the_run(job, monkeypatch):
-    from trainer import train
+    from trainer import looks
 
     def out_of_memory(*args):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(train, "render", out_of_memory)
+    monkeypatch.setattr(looks, "render", out_of_memory)
     samples = job.samples.model_copy(update={"every": 1, "prompts": ("a fox",)})
     _, told = train_here(job.model_copy(update={"samples": samples}))
     assert len(told_of(events.Warned, told)) == 3
@@ -357,3 +357,23 @@ def test_gradient_checkpointing_changes_nothing_but_memory(job, monkeypatch):
     other, _ = train_here(job.model_copy(update={"compute": compute}))
     assert lora_bytes(plain) == lora_bytes(other)
     assert recomputed
+
+
+def test_so_many_files_are_spread_over_the_run_and_looks_come_no_more_often(
+    tiny_sd, pictures, tmp_path
+):
+    run, told = train_here(
+        tiny_job(
+            tiny_sd,
+            pictures(count=6),
+            tmp_path / "runs",
+            schedule={"epochs": 8},
+            save={"files": 2},
+            samples={"every": 1, "steps": 1, "prompts": ["a fox"]},
+            validation={"share": 0.25, "every": 1},
+        )
+    )
+    assert len(list(run.lora.glob("*.safetensors"))) == 2
+    for kind, epochs in ((events.Saved, [4, 8]), (events.Sampled, [0, 4, 8])):
+        assert [event.epoch for event in told_of(kind, told)] == epochs
+    assert [event.epoch for event in told_of(events.Validated, told)] == [4, 8]

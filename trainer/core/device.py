@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,9 +12,34 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Bits = Literal["plain", "int8", "fp8", "nf4"]
+"""How frozen weights are held."""
 
 PRECISION = "number format (compute.precision)"
 """What a checkpoint and its errors call it."""
+DEVICE, PRECISION_NAME = "SWEETSPOT_DEVICE", "SWEETSPOT_PRECISION"
+"""Variables of the environment that say what "auto" means on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thrift:
+    """What is given up for memory.
+
+    Attributes:
+        base: How the denoiser's frozen weights are held.
+        text: The same of the text encoders.
+        double: Hold nf4's scales in 8 bits too.
+        staged: Parts are read when they are first needed, and freed when they are not any more.
+        offload: Share of the denoiser's blocks whose weights wait in main memory.
+        recompute: Share of blocks whose activations are recomputed, when any are.
+    """
+
+    base: Bits = "plain"
+    text: Bits = "plain"
+    double: bool = True
+    staged: bool = False
+    offload: float = 0.0
+    recompute: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +52,23 @@ class Plan:
             What trains is always fp32.
         packed: Keep frozen weights in the layout that this CPU multiplies fastest.
         checkpointing: Recompute activations in the backward pass instead of keeping them.
+        thrift: What is given up for memory.
+        sharded: The denoiser is read into main memory, to be spread over several processes.
     """
 
     device: str
     precision: Literal["bf16", "fp16", "fp32"]
     packed: bool = False
     checkpointing: bool = False
+    thrift: Thrift = Thrift()
+    sharded: bool = False
+
+    @property
+    def format(self) -> str:
+        """The number format in words, with that of weights held in fewer bits."""
+        held = {"weights": self.thrift.base, "words": self.thrift.text}
+        told = [f"{bits} {name}" for name, bits in held.items() if bits != "plain"]
+        return self.precision + (f" with {' and '.join(told)}" if told else "")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -43,8 +80,16 @@ class Plan:
         ]
 
 
+PLAIN = Thrift()
+
+
 def plan(
-    device: str, precision: Precision, *, packed: bool = False, checkpointing: bool = False
+    device: str,
+    precision: Precision,
+    *,
+    packed: bool = False,
+    checkpointing: bool = False,
+    thrift: Thrift = PLAIN,
 ) -> Plan:
     """Settle what "auto" means here and refuse what this machine cannot do.
 
@@ -68,22 +113,35 @@ def plan(
             where="compute.packed",
             hint="compute.packed = false",
         )
-    return Plan(chosen, precision, packed, checkpointing)
+    if packed and thrift.base != "plain":
+        raise ConfigError(
+            f"packed weights are plain ones, and memory.base is {thrift.base!r}",
+            where="compute.packed",
+            hint="compute.packed = false",
+        )
+    return Plan(chosen, precision, packed, checkpointing, thrift)
 
 
 def best_device() -> str:
-    """A CUDA card, else Apple's GPU, else the CPU."""
+    """What the environment names, else a CUDA card, else Apple's GPU, else the CPU."""
     import torch
 
+    if os.environ.get(DEVICE):
+        return os.environ[DEVICE]
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def best_precision(device: str) -> Literal["bf16", "fp16", "fp32"]:
-    """The 16-bit format the device multiplies fast; fp32 where it has none."""
+    """What the environment names, else the 16-bit format the device multiplies fast, else fp32."""
     import torch
 
+    match os.environ.get(PRECISION_NAME, ""), device.partition(":")[0] == "cpu":
+        case "bf16" | "fp32" as told, _:
+            return told
+        case "fp16", False:
+            return "fp16"
     match device.partition(":")[0]:
         case "cuda":
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -158,8 +216,22 @@ def free_memory() -> None:
     import torch
 
     gc.collect()
+    trim_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def trim_memory() -> None:
+    """Let the system have freed memory of this process back; costs next to nothing."""
+    import sys
+
+    if sys.platform == "linux":
+        import ctypes
+
+        # glibc keeps what is freed; of a text encoder that is a quarter of a GiB and more.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def memory_here(device: str) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.core.files import plain_disk_errors
+from trainer.core.plain import TESTS, is_real
 
 Status = Literal["completed", "stopped", "failed"]
 
@@ -254,28 +255,45 @@ def end_last_line(path: Path) -> None:
 
 
 def parse(line: str) -> Told | None:
-    """The event of one line; None for a half-written line or one from another version."""
+    """The event of one line; None for a half-written or damaged line or one of another version."""
     try:
-        values: Any = json.loads(line)
-    except json.JSONDecodeError:
+        values: Any = _DECODER.decode(line)
+    except (ValueError, RecursionError):
         return None
-    kind = KINDS.get(values.pop("kind", "")) if isinstance(values, dict) else None
-    if kind is None:
+    name = values.pop("kind", "") if isinstance(values, dict) else None
+    if not isinstance(name, str) or name not in KINDS:
         return None
     when = values.pop("time", 0.0)
-    known = {f.name for f in fields(kind)}
+    known = _TESTS_OF[name]
+    kept = {name: value for name, value in values.items() if name in known}
+    if not all(known[name](value) for name, value in kept.items()):
+        return None
     try:
-        return Told(kind(**{k: v for k, v in values.items() if k in known}), when)
+        return Told(KINDS[name](**kept), when if is_real(when) and when is not None else 0.0)
     except TypeError:
         return None
 
 
+_DECODER = json.JSONDecoder(parse_constant=lambda name: None)
+_TESTS_OF = {
+    name: {each.name: TESTS[str(each.type)] for each in fields(kind)}
+    for name, kind in KINDS.items()
+}
+
+
 def read(path: Path) -> Iterator[Told]:
     """The events so far, oldest first. A last line still being written is left for later."""
+    return read_from(path, 0)
+
+
+def read_from(path: Path, position: int) -> Iterator[Told]:
+    """The events after so many bytes of the file."""
     if not path.is_file():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
+        file.seek(position)
         for line in file:
-            told = parse(line) if line.endswith("\n") else None
+            whole = line.endswith(b"\n")
+            told = parse(line.decode("utf-8", errors="replace")) if whole else None
             if told is not None:
                 yield told

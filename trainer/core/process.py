@@ -6,6 +6,7 @@ One of the two process borders: whatever is raised becomes an `Ended` event and 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -18,8 +19,14 @@ from trainer.core.errors import (
     UserError,
     is_out_of_memory,
 )
-from trainer.core.events import Ended, end_last_line, write_to
+from trainer.core.events import Emit, Ended, end_last_line, write_to
 from trainer.core.work import WorkFolder
+
+
+def quiet_libraries() -> None:
+    """Have the model libraries say errors only, unless their own variables ask for more."""
+    for library in ("DIFFUSERS", "TRANSFORMERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
 
 
 class StopRequest:
@@ -47,18 +54,32 @@ def ended_by(folder: WorkFolder, error: Exception, hint_when_full: str) -> Ended
         error: What was raised.
         hint_when_full: What to do when the memory was too small.
     """
+    known = as_user_error(error, hint_when_full)
+    if known is not error:
+        traceback.print_exception(error)
+    if known is not None:
+        return failed(known)
+    return bug(error, hint=f"report this with {folder.path / 'worker.log'}")
+
+
+def as_user_error(error: Exception, hint_when_full: str) -> UserError | None:
+    """What of an exception a person can mend; None for a bug."""
     if isinstance(error, UserError):
-        return failed(error)
-    traceback.print_exception(error)
-    if is_out_of_memory(error):
-        said = str(error).partition("\n")[0]
-        full = f"the memory is full{f' ({said})' if said else ''}"
-        return failed(ResourceError(full, hint=hint_when_full))
+        return error
+    if not is_out_of_memory(error):
+        return None
+    said = str(error).partition("\n")[0]
+    full = f"the memory is full{f' ({said})' if said else ''}"
+    return ResourceError(full, hint=hint_when_full)
+
+
+def bug(error: Exception, hint: str) -> Ended:
+    """The end that something makes which should not happen."""
     return Ended(
         "failed",
         problem=f"{type(error).__name__}: {error}",
         where="Sweetspot itself",
-        hint=f"report this with {folder.path / 'worker.log'}",
+        hint=hint,
         exit_code=BUG,
     )
 
@@ -74,11 +95,18 @@ def failed(error: UserError) -> Ended:
     )
 
 
-def finish(folder: WorkFolder, ended: Ended) -> int:
-    """Tell of the end and close the folder, each even if the other fails; the exit code."""
+def finish(folder: WorkFolder, ended: Ended, emit: Emit | None = None) -> int:
+    """Tell of the end and close the folder, each even if the other fails; the exit code.
+
+    Args:
+        folder: What ends.
+        ended: How.
+        emit: Told of it; the folder's events file unless given.
+    """
     code = ended.exit_code
+    tell = emit or write_to(folder.events_path)
     closing: tuple[Callable[[], None], ...] = (
-        lambda: _tell(folder, ended),
+        lambda: _tell(folder, ended, tell),
         lambda: folder.close(ended.status),
     )
     for write in closing:
@@ -90,6 +118,6 @@ def finish(folder: WorkFolder, ended: Ended) -> int:
     return code
 
 
-def _tell(folder: WorkFolder, ended: Ended) -> None:
+def _tell(folder: WorkFolder, ended: Ended, emit: Emit) -> None:
     end_last_line(folder.events_path)
-    write_to(folder.events_path)(ended)
+    emit(ended)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from trainer.core.registry import Registry
 
-Kind = Literal["flag", "whole", "real", "text", "path", "choice", "list"]
+Kind = Literal["flag", "whole", "real", "text", "path", "choice", "list", "table"]
 Condition = tuple[str, str]
 """A field path and the value it must hold for another field to count."""
 
@@ -72,6 +72,7 @@ class Knob:
         step: Smallest useful change.
         advanced: Folded away until asked for.
         private: Personal to one machine or person (paths, prompts); never in a preset.
+        recipe: Says how to train. False: says what is trained; not in a preset either.
         why: Where the default comes from.
     """
 
@@ -80,12 +81,16 @@ class Knob:
     step: float | None = None
     advanced: bool = False
     private: bool = False
+    recipe: bool = True
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One settable value, told without pydantic and without widgets."""
+    """One settable value, told without pydantic and without widgets.
+
+    `items` is the kind of a list's values.
+    """
 
     path: str
     kind: Kind
@@ -99,6 +104,7 @@ class FieldSpec:
     optional: bool = False
     required: bool = False
     only_if: Condition | None = None
+    items: Kind | None = None
 
     @property
     def group(self) -> str:
@@ -162,7 +168,16 @@ def _describe_field(path: str, name: str, info: FieldInfo, only_if: Condition | 
         optional=optional,
         required=info.is_required(),
         only_if=only_if,
+        items=_items(info.annotation) if kind == "list" else None,
     )
+
+
+def _items(annotation: Any) -> Kind:
+    """The kind of what a list holds."""
+    inner = [a for a in get_args(annotation) if a is not NoneType]
+    if get_origin(annotation) in (Union, UnionType):
+        return _items(inner[0])
+    return _classify(inner[0])[0] if inner else "text"
 
 
 def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
@@ -180,6 +195,8 @@ def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
 def _classify(annotation: Any) -> tuple[Kind, tuple[str, ...], bool]:
     """The kind of a type, its choices, and whether it may be left empty."""
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return _classify(get_args(annotation)[0])
     if origin in (Union, UnionType):
         inner = [a for a in get_args(annotation) if a is not NoneType]
         if len(inner) != 1:
@@ -190,6 +207,8 @@ def _classify(annotation: Any) -> tuple[Kind, tuple[str, ...], bool]:
         return "choice", get_args(annotation), False
     if origin in (list, tuple):
         return "list", (), False
+    if origin is dict:
+        return "table", (), False
     plain: dict[Any, Kind] = {
         bool: "flag",
         int: "whole",

@@ -1,6 +1,7 @@
 """Settings files: TOML in and out, overrides from the command line, errors in plain words.
 
-Works for any config class, which it calls `root`; knows no setting but `model.base`.
+Works for any config class, which it calls `root`; knows no settings but `model.base` and
+`model.parts_from`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from pydantic_core import ErrorDetails
 
 from trainer.core.errors import ConfigError
 from trainer.core.schema import FieldSpec, describe
+from trainer.core.trees import Tree, merge, require_shallow
 
-Tree = dict[str, Any]
+_LONGEST = 200
+"""Letters of a wrong value that an error shows."""
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -33,9 +36,29 @@ def load(root: type[T], path: Path, overrides: Iterable[str] = ()) -> T:
     Raises:
         ConfigError: The file is unreadable, or a field is unknown, missing or impossible.
     """
-    values = _read_toml(path)
-    _anchor_paths(root, values, path.absolute().parent)
-    return override(root, values, overrides)
+    return override(root, layer(root, path), overrides)
+
+
+def layer(root: type[BaseModel], path: Path) -> Tree:
+    """The plain values of a file, not validated, with its relative paths made absolute.
+
+    Raises:
+        ConfigError: The file is unreadable.
+    """
+    values = read(path)
+    anchor(root, values, path.absolute().parent)
+    return values
+
+
+def overrides_of(root: type[BaseModel], overrides: Iterable[str]) -> Tree:
+    """What `section.field=value` overrides say, as plain values, not validated.
+
+    Raises:
+        ConfigError: One has no `=`, or gives a section a value.
+    """
+    changes = _overlay(root, overrides)
+    anchor(root, changes, Path.cwd())
+    return changes
 
 
 def override(root: type[T], values: Tree, overrides: Iterable[str]) -> T:
@@ -44,9 +67,7 @@ def override(root: type[T], values: Tree, overrides: Iterable[str]) -> T:
     Raises:
         ConfigError: A field is unknown, missing or impossible.
     """
-    changes = _overlay(root, overrides)
-    _anchor_paths(root, changes, Path.cwd())
-    return parse(root, merge(values, changes))
+    return parse(root, merge(values, overrides_of(root, overrides)))
 
 
 def as_override(name: str, path: Path) -> str:
@@ -67,6 +88,17 @@ def parse(root: type[T], values: Tree) -> T:
         raise _in_plain_words(root, details[0], more=len(details) - 1) from None
 
 
+def problems(root: type[BaseModel], values: Tree) -> list[ConfigError]:
+    """Everything that is wrong with plain values, one error a field; nothing when all is well."""
+    try:
+        root.model_validate(values)
+    except ValidationError as error:
+        return [
+            _in_plain_words(root, details, more=0) for details in error.errors(include_url=False)
+        ]
+    return []
+
+
 def render(config: BaseModel, title: str) -> str:
     """The settings as TOML, every one above its help, below a line that says what they are."""
     specs = {spec.path: spec for spec in describe(type(config))}
@@ -74,18 +106,6 @@ def render(config: BaseModel, title: str) -> str:
     document.add(tomlkit.comment(title))
     _fill(document, config.model_dump(mode="json"), "", specs)
     return tomlkit.dumps(document)
-
-
-def merge(below: Tree, above: Tree) -> Tree:
-    """Nested values with those of `above` laid over those of `below`."""
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[name] = merge(old, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _fill(table: Any, values: Tree, prefix: str, specs: dict[str, FieldSpec]) -> None:
@@ -108,9 +128,14 @@ def _fill(table: Any, values: Tree, prefix: str, specs: dict[str, FieldSpec]) ->
             table.add(name, inner)
 
 
-def _read_toml(path: Path) -> Tree:
+def read(path: Path) -> Tree:
+    """A file's plain values; a byte order mark is passed over.
+
+    Raises:
+        ConfigError: It is missing, unreadable, not UTF-8 or not TOML.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_text(path.read_text(encoding="utf-8-sig"), str(path))
     except FileNotFoundError:
         raise ConfigError("there is no such file", where=str(path)) from None
     except UnicodeDecodeError as error:
@@ -119,10 +144,34 @@ def _read_toml(path: Path) -> Tree:
             where=str(path),
             hint="save it as UTF-8",
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"the file is not TOML: {error}", where=str(path)) from None
     except OSError as error:
         raise ConfigError(f"the file cannot be read: {error}", where=str(path)) from None
+
+
+def from_json(text: str) -> Tree:
+    """Plain values from JSON; a file's own form is TOML, this is for what a program kept."""
+    values: Tree = json.loads(text)
+    return values
+
+
+def parse_text(text: str, where: str) -> Tree:
+    """TOML as plain values.
+
+    Args:
+        text: Of any size and making.
+        where: What an error calls it.
+
+    Raises:
+        ConfigError: It is no TOML, or nested deeper than any settings are.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the file is not TOML: {error}", where=where) from None
+    except RecursionError:
+        raise ConfigError("its values are nested too deeply", where=where) from None
+    require_shallow(values, where)
+    return values
 
 
 def _overlay(root: type[BaseModel], overrides: Iterable[str]) -> Tree:
@@ -144,13 +193,13 @@ def _overlay(root: type[BaseModel], overrides: Iterable[str]) -> Tree:
                     where=section,
                     hint=f"--set {section}.kind={table}",
                 )
-        literal = _literal(raw.strip())
-        is_text = dotted.strip() in texts and not isinstance(literal, str)
-        table[field] = raw.strip() if is_text else literal
+        value = literal(raw.strip())
+        is_text = dotted.strip() in texts and not isinstance(value, str)
+        table[field] = raw.strip() if is_text else value
     return values
 
 
-def _literal(raw: str) -> Any:
+def literal(raw: str) -> Any:
     """A TOML value where it is one, else the bare word itself."""
     try:
         return tomllib.loads(f"x = {raw}")["x"]
@@ -158,7 +207,7 @@ def _literal(raw: str) -> Any:
         return raw
 
 
-def _anchor_paths(root: type[BaseModel], values: Tree, folder: Path) -> None:
+def anchor(root: type[BaseModel], values: Tree, folder: Path) -> None:
     """Make the paths in `values` absolute, in place."""
     for spec in describe(root):
         *sections, name = spec.path.split(".")
@@ -168,7 +217,8 @@ def _anchor_paths(root: type[BaseModel], values: Tree, folder: Path) -> None:
         value = table.get(name) if isinstance(table, dict) else None
         if not isinstance(value, str) or not value.strip():
             continue
-        is_model = spec.path == "model.base" and value != "demo" and (folder / value).exists()
+        names_model = spec.path in ("model.base", "model.parts_from") and value != "demo"
+        is_model = names_model and (folder / Path(value).expanduser()).exists()
         if spec.kind == "path" or is_model:
             table[name] = str(folder / Path(value).expanduser())
 
@@ -189,7 +239,7 @@ def _problem(detail: ErrorDetails, where: str, specs: list[FieldSpec]) -> tuple[
             return "needs a value", f"--set {where}=..."
         case "extra_forbidden":
             near = _nearest(where, list(dict.fromkeys(spec.path for spec in specs)))
-            got = f" (got {detail['input']!r})"
+            got = f" (got {_shown(detail['input'])})"
             return f"there is no such setting{got}", f"did you mean {near}?" if near else (
                 "docs/settings.md lists all settings"
             )
@@ -204,8 +254,14 @@ def _problem(detail: ErrorDetails, where: str, specs: list[FieldSpec]) -> tuple[
             near = _nearest(str(detail["input"]), choices)
             return f"{detail['input']!r} is not a choice", near or "one of " + ", ".join(choices)
     message = detail["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(detail["input"], dict) else f"; got {detail['input']!r}"
+    got = "" if isinstance(detail["input"], dict) else f"; got {_shown(detail['input'])}"
     return f"{message[0].lower()}{message[1:]}{got}", _nearest_number(context, detail["input"])
+
+
+def _shown(given: Any) -> str:
+    """A value as an error shows it: whole unless it is very long."""
+    shown = repr(given)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
 def _nearest_number(context: dict[str, Any], given: Any) -> str:

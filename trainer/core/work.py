@@ -4,6 +4,7 @@
     events.jsonl      everything that happened (core/events.py)
     stop              exists when somebody asked the work to stop
     lock              held by the one process that may write here
+    ticket            which job of a queue it is of, if any
 
 Nothing else is needed to watch, stop or resume the work, now or later. What the work is, and
 what else lies in the folder, its subclasses know.
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import filelock
 import psutil
@@ -26,6 +27,8 @@ from trainer.core.errors import RunError
 from trainer.core.events import Status as Outcome
 from trainer.core.events import Told, end_last_line, read
 from trainer.core.files import plain_disk_errors, sweep_temporaries, write_atomically
+
+_TICKET = "ticket"
 
 Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
 
@@ -91,6 +94,14 @@ class WorkFolder:
             ) from None
         return lock
 
+    def busy(self) -> bool:
+        """Whether a process works here now, on this machine or one that shares the folder."""
+        try:
+            self.lock().release()
+        except RunError:
+            return True
+        return False
+
     def claim(self) -> None:
         """Note that this process works here from now on, and clear what a kill left."""
         for folder in (self.path, *(self.path / name for name in self.inner)):
@@ -105,35 +116,58 @@ class WorkFolder:
 
     def status(self) -> Status:
         """How the work stands; "died" when its process is gone without a word."""
+        state = self._noted()
+        if state.get("status") not in get_args(Status):
+            return "waiting"
+        told: Status = state["status"]
+        if told != "running":
+            return told
+        return "running" if _lives(state.get("pid"), state.get("born")) else "died"
+
+    def _noted(self) -> dict[str, Any]:
+        """What state.json says; nothing where it is missing or damaged."""
         try:
             state = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return "waiting"
-        if state["status"] != "running":
-            told: Status = state["status"]
-            return told
-        try:
-            alive = abs(psutil.Process(state["pid"]).create_time() - state["born"]) < 1
-        except psutil.NoSuchProcess:
-            alive = False
-        return "running" if alive else "died"
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return state if isinstance(state, dict) else {}
 
     def _note(self, state: dict[str, object]) -> None:
         write_atomically(self.path / "state.json", json.dumps(state))
 
 
-def make_folder(root: Path, stem: str, inner: tuple[str, ...]) -> Path:
+def _lives(pid: Any, born: Any) -> bool:
+    """Whether the process that was started then is there, and is more than its parent's memory."""
+    try:
+        process = psutil.Process(pid)
+        same: bool = abs(process.create_time() - born) < 1
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, TypeError, ValueError, OverflowError):
+        return False
+
+
+def make_folder(root: Path, stem: str, inner: tuple[str, ...], ticket: str = "") -> Path:
     """A new folder `stem` (or `stem-2`, ...) that this process, and no other, has just made.
+
+    With a ticket it is the folder that an earlier call with the same ticket made, if one did: who
+    was killed before the folder's path was noted finds it again.
 
     Raises:
         ResourceError: The place cannot be written.
     """
     with plain_disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        path = _first_free(root, stem)
+        path = (_of_ticket(root, ticket) if ticket else None) or _first_free(root, stem)
+        if ticket:
+            write_atomically(path / _TICKET, ticket)
         for folder in inner:
-            (path / folder).mkdir()
+            (path / folder).mkdir(exist_ok=True)
     return path
+
+
+def _of_ticket(root: Path, ticket: str) -> Path | None:
+    found = (path for path in root.glob(f"*/{_TICKET}") if path.read_text("utf-8") == ticket)
+    return next((path.parent for path in found), None)
 
 
 def _first_free(root: Path, stem: str) -> Path:

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING
 from trainer.core.errors import DatasetError
 from trainer.data import image
 from trainer.data.caption import METADATA, Captions, Source, Told
+from trainer.data.repeats import MOST_REPEATS, begins_with_a_count, of_folders
 
 if TYPE_CHECKING:
     from trainer.job.pictures import DatasetConfig
 
 Progress = Callable[[int, int], None]
 """Told `(done, total)` as work goes on, a few times a second."""
+Look = Callable[[Path, float], tuple[int, int, str]]
+"""Of a picture file of at most so many megapixels: width and height, upright, and its digest."""
 
 FOREIGN_CAPTIONS = frozenset({".caption", ".cap", ".captions"})
 OTHER_PICTURES = frozenset({".gif", ".heic", ".heif", ".jxl", ".psd", ".svg", ".tga", ".exr"})
 _SYSTEM = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _ABOUT = re.compile(r"(readme|licen[cs]e|notice)(\.(.*\.)?md)?", re.IGNORECASE)
-MOST_REPEATS = 1000
-"""A folder `2024_holiday` begins with a year, not with a count."""
-_KOHYA = re.compile(r"(\d+)_(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,26 @@ def paced(progress: Progress, *, seconds: float = 0.3) -> Progress:
     return tell
 
 
+def look_whole(path: Path, max_megapixels: float) -> tuple[int, int, str]:
+    """What a picture's header says, and the hash of all its bytes.
+
+    Raises:
+        DatasetError: It is no picture we read, larger than allowed, or animated.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        size = image.header_of(file, where=str(path), max_megapixels=max_megapixels)
+        return (*size, digest)
+
+
 def scan(
     config: DatasetConfig,
     *,
     progress: Progress = lambda done, total: None,
     lenient: bool = False,
+    look: Look = look_whole,
 ) -> Scan:
     """Find the folder's pictures and their captions.
 
@@ -129,6 +144,7 @@ def scan(
         progress: Told how many of the pictures are dealt with.
         lenient: Keep pictures without a caption (their source is "none") and list damaged
             caption files among the problems, to report on a folder that cannot be trained on.
+        look: What reads a picture file, for whoever knows some already or needs no digest.
 
     Raises:
         DatasetError: There is no folder, no readable picture in it, a damaged metadata file;
@@ -140,7 +156,7 @@ def scan(
     captions = Captions(config, files)
     pictures: list[Picture] = []
     for done, name in enumerate(files.pictures, start=1):
-        picture = _look(name, config, captions, files.problems, lenient=lenient)
+        picture = _look(name, config, captions, files, look)
         if picture is not None:
             pictures.append(picture)
         tell(done, len(files.pictures))
@@ -189,11 +205,11 @@ def _oddity(folder: Path) -> Problem | None:
     """A folder that is not what it may seem."""
     if folder.is_symlink():
         return Problem(folder, "it is a link to a folder, which is not followed", "copy it here")
-    count = _KOHYA.fullmatch(folder.name)
-    if count and not 1 <= int(count[1]) <= MOST_REPEATS:
+    count = begins_with_a_count(folder.name)
+    if count is not None and not 1 <= count <= MOST_REPEATS:
         return Problem(
             folder,
-            f"{count[1]} is not taken for a number of repeats",
+            f"{count} is not taken for a number of repeats",
             f"rename it if you meant one from 1 to {MOST_REPEATS}",
         )
     return None
@@ -238,43 +254,22 @@ def _fault_of_name(path: Path, name: str) -> Problem | None:
 
 
 def _look(
-    name: str,
-    config: DatasetConfig,
-    captions: Captions,
-    problems: list[Problem],
-    *,
-    lenient: bool,
+    name: str, config: DatasetConfig, captions: Captions, files: Files, look: Look
 ) -> Picture | None:
-    """Header, hash and caption of one picture; a damaged one is noted."""
+    """Size, digest and caption of one picture; a damaged one is noted."""
     path = config.folder / name
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            width, height = image.header_of(
-                file, where=str(path), max_megapixels=config.max_megapixels
-            )
+        width, height, digest = look(path, config.max_megapixels)
     except DatasetError as error:
-        problems.append(Problem(path, error.problem, error.hint))
+        files.note(name, error.problem, error.hint)
         return None
     except OSError as error:
-        problems.append(Problem(path, f"it cannot be read ({error.strerror})"))
+        files.note(name, f"it cannot be read ({error.strerror})")
         return None
-    repeats, words = _kohya_folder(name)
-    told = captions.of(name, words) or (Told("", "none") if lenient else None)
-    if told is None:
-        return None
+    repeats, words = of_folders(name)
+    told = captions.of(name, words) or Told("", "none")
     repeats = repeats or config.repeats
     return Picture(path, name, width, height, told.caption, repeats, digest, told.source)
-
-
-def _kohya_folder(name: str) -> tuple[int, str]:
-    """Repeats and words of the closest folder named like `10_sks dog`; (0, "") without one."""
-    for part in reversed(name.split("/")[:-1]):
-        match = _KOHYA.fullmatch(part)
-        if match and 1 <= int(match[1]) <= MOST_REPEATS:
-            return int(match[1]), match[2].strip()
-    return 0, ""
 
 
 def _note_unused(files: Files, used: set[str]) -> None:

@@ -57,57 +57,84 @@ class Material:
         return max(sorted(set(sizes)), key=sizes.count)
 
 
-def gather(
-    job: JobConfig,
-    model: LoadedModel,
-    found: Scan,
-    class_pictures: MakeClassPictures,
-    emit: Emit,
-) -> Material:
-    """Frame, hold out, render class pictures, encode and plan.
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The pictures of the job's own folders, with their frames."""
+
+    training: list[Framed]
+    held_out: list[Framed]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The different captions, in order of first appearance."""
+        return tuple(dict.fromkeys(f.picture.caption for f in self.training))
+
+
+def choose(job: JobConfig, model: LoadedModel, found: Scan, emit: Emit) -> Chosen:
+    """Frame the pictures and hold some of them out.
 
     Args:
         job: What was asked, with its seed settled.
-        model: Just loaded; still has its encoders.
+        model: Tells what sides must be multiples of.
         found: The scan of the job's folder.
-        class_pictures: Called when prior preservation has no folder of its own.
-        emit: Told of progress, and of every picture that is left out.
+        emit: Told of every picture that is left out.
 
     Raises:
         DatasetError: No picture is left to train on.
     """
     rules = framing(job.dataset, resolution=job.model.resolution, size_step=model.size_step)
     framed = _framed(found, rules, str(job.dataset.folder), emit)
-    training, held_out = hold_out(job, framed, rules, emit)
-    classes = _classes(job, model.size_step, class_pictures, emit) if job.prior.enabled else []
-    everything = [*training, *classes]
-    cache = job.cache_folder
+    return Chosen(*hold_out(job, framed, rules, emit))
+
+
+def gather(
+    job: JobConfig,
+    model: LoadedModel,
+    chosen: Chosen,
+    class_pictures: MakeClassPictures,
+    emit: Emit,
+) -> Material:
+    """Encode captions and free what encoded them, render class pictures, encode, and plan.
+
+    Args:
+        job: What was asked, with its seed settled.
+        model: Still has its encoders, or reads them when they are needed.
+        chosen: The pictures.
+        class_pictures: Called when prior preservation has no folder of its own.
+        emit: Told of progress, and of every picture that is left out.
+
+    Raises:
+        DatasetError: No picture is left to train on.
+    """
+    training, held_out = chosen.training, chosen.held_out
+    renders = job.prior.enabled and job.prior.folder is None
+    given = _classes(job, job.prior.folder, model, emit) if job.prior.folder else []
+    spoken = [*training, *held_out, *given]
+    more = (job.prior_prompt,) if renders else ()
+    captions = _captions(job, model, (*_words(job.dataset, spoken), *more), emit)
+    if not isinstance(captions, Spoken) and captions is not None:
+        model.release("captions")
+    if renders:
+        folder = class_pictures(_progress(emit, "class pictures"))
+        given = _classes(job, folder, model, emit)
+    everything = [*training, *given]
     latents = cache_latents(
-        model, [*everything, *held_out], job.dataset, cache, _progress(emit, "pictures")
+        model, [*everything, *held_out], job.dataset, job.cache_folder, _progress(emit, "pictures")
     )
     _tell_damage(latents.cache, emit)
-    live = job.text_encoder.train
-    words = _words(job.dataset, [*everything, *held_out])
-    captions: Captions | Spoken | None
-    if live:
-        captions = None
-    elif job.dataset.captions_vary:
-        captions = Spoken(model)
-    else:
-        captions = cache_captions(model, words, cache, _progress(emit, "captions"))
-        _tell_damage(captions.cache, emit)
+    model.release("images")
     shape = Shape(job.schedule.batch_size, job.schedule.accumulate, job.prior.weight)
     seed = job.schedule.seed or 0
-    plan = Plan(everything, shape, seed, classes_from=len(training) if classes else None)
+    plan = Plan(everything, shape, seed, classes_from=len(training) if given else None)
     return Material(
         loader=Loader(model, plan, latents, captions, job.dataset, seed=seed),
         training=tuple(training),
         held_out=tuple(held_out),
-        captions=tuple(dict.fromkeys(f.picture.caption for f in training)),
+        captions=chosen.captions,
         identity={
             "pictures": _hash_pictures([*everything, *held_out]),
             "base model": _hash_base(model),
-            PRECISION: model.plan.precision,
+            PRECISION: model.plan.format,
             "job": _hash_job(job),
         },
     )
@@ -187,10 +214,20 @@ def _without(framed: list[Framed], held_out: list[Framed], emit: Emit) -> list[F
     return [f for f in framed if f.picture.digest not in digests]
 
 
-def _classes(
-    job: JobConfig, size_step: int, class_pictures: MakeClassPictures, emit: Emit
-) -> list[Framed]:
-    folder = job.prior.folder or class_pictures(_progress(emit, "class pictures"))
+def _captions(
+    job: JobConfig, model: LoadedModel, words: Sequence[str], emit: Emit
+) -> Captions | Spoken | None:
+    """The encoded captions; what encodes them when they come up; or None where encoders train."""
+    if job.text_encoder.train:
+        return None
+    if job.dataset.captions_vary:
+        return Spoken(model)
+    captions = cache_captions(model, words, job.cache_folder, _progress(emit, "captions"))
+    _tell_damage(captions.cache, emit)
+    return captions
+
+
+def _classes(job: JobConfig, folder: Path, model: LoadedModel, emit: Emit) -> list[Framed]:
     config = job.dataset.model_copy(
         update={
             "folder": folder,
@@ -202,7 +239,7 @@ def _classes(
     found = scan(config)
     if job.prior.folder is None:
         found.pictures[job.prior.count :] = []
-    rules = framing(config, resolution=job.model.resolution, size_step=size_step)
+    rules = framing(config, resolution=job.model.resolution, size_step=model.size_step)
     return _framed(found, rules, str(folder), emit)
 
 
@@ -247,6 +284,7 @@ def _hash_job(job: JobConfig) -> str:
             "validation": {"folder", "every"},
             "prior": {"folder"},
             "model": {"base"},
+            "memory": True,
             "compute": {"device", "precision", "processes", "gradient_checkpointing"},
         },
     )

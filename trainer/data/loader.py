@@ -241,9 +241,10 @@ class Loader:
         mean, deviation = self._latents.of(item.picture, item.frame, flip=flip)
         dice = generator(self._seed, "noise", epoch, slot.number)
         latents = mean + deviation * torch.randn(mean.shape, generator=dice)
-        noise = self._model.draw_noise((mean.shape[0], mean.shape[1], mean.shape[2]), dice)
+        shape = (mean.shape[0], mean.shape[1], mean.shape[2])
+        noise = self._model.draw_noise(shape, dice)
         frame = item.frame.told((item.picture.width, item.picture.height), flip=flip)
-        return _Showing(caption, latents, noise, self._model.draw_time(dice), frame)
+        return _Showing(caption, latents, noise, self._model.draw_time(shape, dice), frame)
 
     def _conditioning(self, captions: tuple[str, ...]) -> dict[str, Tensor]:
         import torch

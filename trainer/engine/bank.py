@@ -59,6 +59,7 @@ class Bank:
     """
 
     def __init__(self, model: LoadedModel, adapters: Mapping[str, Weights]) -> None:
+        self._device, self._dtype = model.plan.device, model.plan.dtype
         self._rows: Sequence[Row] = ()
         self._spans: Sequence[_Span] = ()
         self._strengths = torch.empty(0)
@@ -105,9 +106,8 @@ class Bank:
             if layer is None or not _fits(layer, a, b):
                 strange.append(path)
                 continue
-            like = layer.weight if layer.weight.is_floating_point() else layer.bias
-            down = a.to(like.device, like.dtype)
-            up = (b.float() * (alpha / a.shape[0])).to(like.device, like.dtype)
+            down = a.to(self._device, self._dtype)
+            up = (b.float() * (alpha / a.shape[0])).to(self._device, self._dtype)
             self._halves.setdefault(path, {})[name] = (down, up)
         if strange:
             raise AdapterError(

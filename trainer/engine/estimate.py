@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING
 
 from trainer.core.files import same_disk
 from trainer.data.bucket import Framed
+from trainer.engine import memory
 from trainer.engine.checkpoint import KEPT
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
-    from trainer.families.base import Outline
+    from trainer.engine.memory import Phases
+    from trainer.families.outline import Outline
     from trainer.job.config import JobConfig
 
-_GIB = 2**30
-_STATE = 3
-"""A checkpoint holds the adapter and two moments of it."""
 SHARE_OF_RATE = 0.35
 """How much of a matrix multiplication's rate a training step reaches (benchmarks/)."""
-_LATENT = 0.5
-"""Bytes of the cache a pixel: mean and deviation, four channels, an eighth of each side, fp32."""
 _RENDERED = 2
 """Bytes a pixel of a class picture, a PNG."""
 
@@ -35,18 +32,23 @@ class Needs:
     """Estimates.
 
     Attributes:
-        training: Bytes at the peak of training.
-        proof: Bytes at the peak of the proof, which reads the model in fp32.
+        phases: Bytes at the peak of each phase up to the last step.
+        proof: Bytes at the peak of the proof.
         seconds: Of one optimizer step; 0 when it was not estimated.
         disk: Bytes that the run will write; a cache outside the runs folder not among them.
         parameters: That train.
     """
 
-    training: int
+    phases: Phases
     proof: int
     seconds: float
     disk: int
     parameters: int
+
+    @property
+    def training(self) -> int:
+        """Bytes at the peak up to the last step."""
+        return self.phases.peak
 
     @property
     def memory(self) -> int:
@@ -76,54 +78,56 @@ class Course:
 
 
 def estimate(job: JobConfig, plan: Plan, outline: Outline, course: Course) -> Needs:
-    """Memory, time and disk of a run.
-
-    Memory: weights in the plan's format (the text encoder and the VAE are freed before the
-    steps, but were there), the adapter four times in fp32 (weights, gradients, two moments)
-    and once more for a running mean, what the forward pass keeps a picture, and the
-    libraries' own 0.8 GiB. The proof keeps nothing for a backward pass.
-    """
-    wide = 4 if plan.precision == "fp32" else 2
-    layers = [*outline.adapted.values()]
-    for encoder in job.text_encoder.chosen(outline.text_adapted):
-        layers += outline.text_adapted[encoder].values()
-    parameters = sum(job.adapter.rank * (i + o) for i, o in layers)
+    """Memory, time and disk of a run; memory as engine/memory.py tells it."""
+    count = memory.parameters(job, outline)
     means = 1 if job.schedule.ema else 0
-    network, own = sum(outline.weights.values()), int(0.8 * _GIB)
-    weights = wide * network * (2 if plan.packed else 1)
-    pictures = -(-job.schedule.batch_size // job.compute.processes)
-    kept = outline.kept * pictures * wide // 2
-    if plan.checkpointing:
-        kept //= 4
     work = 3 * outline.flops * job.schedule.batch_size * job.schedule.accumulate
+    found = memory.phases(job, plan, outline)
     return Needs(
-        training=weights + 4 * (1 + _STATE + means) * parameters + kept + own,
-        proof=4 * (network + parameters) + own,
+        phases=found,
+        proof=memory.proof(job, plan, outline),
         seconds=work / (SHARE_OF_RATE * rate(plan)) * (2 if job.prior.enabled else 1),
-        disk=_disk(job, course, parameters, outline.caption, copies=_STATE + means),
-        parameters=parameters,
+        disk=_disk(job, course, outline, parameters=count, copies=memory.STATE + means),
+        parameters=count,
     )
 
 
-def _disk(job: JobConfig, course: Course, parameters: int, caption: int, *, copies: int) -> int:
+def in_numbers(course: Course, needs: Needs) -> dict[str, float]:
+    """What a run takes, for who draws it: bytes, seconds (0 when not known) and counts.
+
+    `shown` is how often any picture is shown in an epoch.
+    """
+    return {
+        "memory": needs.memory,
+        "disk": needs.disk,
+        "seconds": needs.seconds * course.steps,
+        "steps": course.steps,
+        "an_epoch": course.an_epoch,
+        "saves": course.saves,
+        "pictures": len(course.training),
+        "shown": sum(one.picture.repeats for one in course.training),
+    }
+
+
+def _disk(job: JobConfig, course: Course, outline: Outline, *, parameters: int, copies: int) -> int:
     """LoRA files, checkpoints (one more than is kept while the newest is written), the cache."""
     file = parameters * (4 if job.save.precision == "fp32" else 2)
     files = course.saves * file * (2 if job.save.diffusers else 1)
     checkpoints = (KEPT + 1) * copies * 4 * parameters
-    cached = _cache(job, course, caption) if same_disk(job.cache_folder, job.runs) else 0
+    cached = _cache(job, course, outline) if same_disk(job.cache_folder, job.runs) else 0
     return files + checkpoints + cached
 
 
-def _cache(job: JobConfig, course: Course, caption: int) -> int:
-    """Bytes of encoded pictures (as SD's VAE makes them), captions, and class pictures."""
+def _cache(job: JobConfig, course: Course, outline: Outline) -> int:
+    """Bytes of encoded pictures and captions, and of class pictures."""
     pictures = [*course.training, *course.held_out]
     rendered = job.prior.count if job.prior.enabled and job.prior.folder is None else 0
     classes = rendered * job.model.resolution**2
     pixels = classes + sum(math.prod(one.frame.size) for one in pictures)
     live = job.text_encoder.train or job.dataset.captions_vary
     captions = 0 if live else len({one.picture.caption for one in pictures})
-    latents = _LATENT * pixels * (2 if job.dataset.flip else 1)
-    return int(latents) + _RENDERED * classes + caption * captions
+    latents = outline.latent * pixels * (2 if job.dataset.flip else 1)
+    return int(latents) + _RENDERED * classes + outline.caption * captions
 
 
 def rate(plan: Plan) -> float:

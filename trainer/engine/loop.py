@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from trainer.core.device import synchronise
 from trainer.core.draws import seed_of
 from trainer.core.errors import DivergedError, ProofError
 from trainer.engine.schedule import Kind, share_of_peak
+from trainer.engine.sharing import exchange
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -205,6 +207,10 @@ class Loop:
                 accelerator.backward(loss * accelerator.num_processes)
             total += loss.detach()
             self._clock.lap("backward")
+        if accelerator.num_processes > 1 and not isinstance(
+            self._objective, DistributedDataParallel
+        ):
+            exchange(self._adapter.parameters(), accelerator.num_processes)
         return self._agree_on_loss(total, group, number)
 
     def _held_back(self, last: bool) -> AbstractContextManager[None]:

@@ -7,7 +7,8 @@ takes longer than the convolution. Three ways around it, all in channels-last la
 - Kernels on few positions are a matrix product too, of unrolled inputs (`UnrolledConv2d`).
   The weight stays plain, so this costs no memory.
 - `PackedConv2d` holds the weight re-ordered once for each direction, instead of the plain one;
-  where that is faster it takes fewer products for wide 3x3 kernels (`packed_winograd`).
+  where that is faster it takes fewer products for wide 3x3 kernels (`packed_winograd`). It is
+  for those whose order is the same at all sizes of picture; others are unrolled.
 
 Each is an `nn.Conv2d` whose class was exchanged, so paths, settings and biases stay. Only
 inputs get gradients. Knows nothing of adapters.
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 FEW_POSITIONS = 128
 """Up to so many output positions (batch x height x width) unrolling beats a plain convolution."""
 
+MANY_CHANNELS = 960
+"""From so many channels on, all sizes of picture have the same order."""
+
 
 def pack_conv(layer: nn.Conv2d) -> bool:
     """Exchange a frozen convolution for the fastest kind; False if it is none we know."""
@@ -37,7 +41,9 @@ def pack_conv(layer: nn.Conv2d) -> bool:
         return False
     if isinstance(layer, PointwiseConv2d):
         return pack_linear(layer) or True
-    return _repack(layer)
+    if not _order_varies(layer):
+        _repack(layer)
+    return True
 
 
 def unroll_conv(layer: nn.Conv2d) -> bool:
@@ -221,12 +227,20 @@ def _reordered(weight: Tensor, padding: tuple[int, ...], stride: tuple[int, ...]
     return answer
 
 
-def _repack(layer: nn.Conv2d) -> bool:
+def _order_varies(layer: nn.Conv2d) -> bool:
+    """Whether oneDNN orders the weight by the picture's size: 48 channels at a time, or 64.
+
+    A product whose size asks for the other order takes a hundred times as long.
+    """
+    counts = (layer.in_channels, layer.out_channels)
+    return any(count % 48 == 0 and count < MANY_CHANNELS for count in counts)
+
+
+def _repack(layer: nn.Conv2d) -> None:
     layer.packed = _reordered(layer.weight.data, layer.padding, layer.stride)
     layer.turned = layer.spread = None
     layer.weight.data = layer.weight.data.new_empty(0)
     layer.__class__ = PackedConv2d
-    return True
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:

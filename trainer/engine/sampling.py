@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,17 @@ import numpy as np
 import torch
 
 from trainer.core.errors import AdapterError, ModelError
+from trainer.weights import entry
 from trainer.weights.family import require_family
-from trainer.weights.files import read
+from trainer.weights.files import read, save
+from trainer.weights.layouts import place, to_diffusers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from trainer.families.base import LoadedModel
+    from trainer.weights.files import LoraFile
 
 _LONGEST = 200
 """Characters of an error that another library words, which may list every module."""
@@ -118,15 +122,21 @@ def render_arrays(model: LoadedModel, words: Words, seeds: Sequence[int], recipe
 def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
     """Load a LoRA file through Diffusers' own door, as any other program would.
 
+    Where Diffusers does not read kohya's layout for this model, it is given the same update in
+    its own.
+
     Raises:
         AdapterError: It is no LoRA file, or made for another model.
     """
-    require_family(read(path).family, model.naming, path)
+    file = read(path)
+    require_family(file.family, model.naming, path)
     pipeline: Any = model.pipeline()
     try:
-        pipeline.load_lora_weights(path.parent, weight_name=path.name, use_safetensors=True)
-        names = [name for part in pipeline.get_list_adapters().values() for name in part]
-        pipeline.set_adapters(sorted(set(names)), strength)
+        with _readable(model, file) as readable:
+            pipeline.load_lora_weights(
+                readable.parent, weight_name=readable.name, use_safetensors=True
+            )
+        pipeline.set_adapters(_loaded(pipeline), strength)
     except (ValueError, RuntimeError, KeyError) as error:
         first = shorten(str(error).strip().splitlines()[0], _LONGEST, placeholder=" ...")
         raise AdapterError(
@@ -136,10 +146,38 @@ def use_lora(model: LoadedModel, path: Path, strength: float = 1.0) -> None:
         ) from error
 
 
+def _loaded(pipeline: Any) -> list[str]:
+    """The adapters that a pipeline has; a file of another family may load nothing, silently."""
+    names = {name for part in pipeline.get_list_adapters().values() for name in part}
+    if not names:
+        raise ValueError("none of its modules is one of the model's")
+    return sorted(names)
+
+
+@contextmanager
+def _readable(model: LoadedModel, file: LoraFile) -> Iterator[Path]:
+    """The file, or a copy of it in a layout that Diffusers reads for this model."""
+    found = (place(name, model.naming, file.layout) for name in file.pairs)
+    modules = [where for where in found if where is not None]
+    if file.layout == "diffusers":
+        read = all(where.original is None for where in modules)
+    else:
+        read = model.diffusers_reads(name for where in modules for name in where.names)
+    if read:
+        yield file.path
+        return
+    weights = file.weights(model.naming)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / file.path.name
+        told = {entry.KEY: entry.write(weights, model.naming)}
+        save(path, to_diffusers(weights, model.naming), told, "fp32")
+        yield path
+
+
 @contextmanager
 def evaluating(model: LoadedModel) -> Iterator[None]:
     """Dropout off inside the block."""
-    networks = [model.denoiser, *model.text_encoders.values()]
+    networks = model.in_memory
     before = [network.training for network in networks]
     for network in networks:
         network.eval()

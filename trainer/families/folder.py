@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,30 +19,24 @@ from trainer.core.errors import ModelError, is_out_of_memory
 from trainer.core.files import hash_file, hash_text
 from trainer.families import hub
 from trainer.families.base import families
+from trainer.families.files import ModelFiles
+from trainer.families.reading import on_meta, read_network, read_tokenizer
 
 if TYPE_CHECKING:
-    from trainer.core.device import Plan
+    from trainer.core.device import Bits, Plan
 
-CLASSES = {
-    "unet": ("diffusers.UNet2DConditionModel",),
-    "vae": ("diffusers.AutoencoderKL",),
-    "text_encoder": ("transformers.CLIPTextModel",),
-    "text_encoder_2": ("transformers.CLIPTextModelWithProjection",),
-    "tokenizer": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
-    "tokenizer_2": ("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"),
-}
-"""What the parts of a model may be; a scheduler may be any of Diffusers'."""
 _UNUSED = ("safety_checker", "feature_extractor", "image_encoder")
 _UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, LookupError)
 _UNREADABLE += (ImportError, AttributeError, SafetensorError)
 """What libraries raise for model files that are missing, cut short or of another kind."""
 
-DEMO = Path(__file__).parents[2] / "assets" / "demo" / "sd"
+DEMOS = Path(__file__).parents[2] / "assets" / "demo"
+"""Models that ship with Sweetspot, each in a folder of its family's name."""
 _PICKLES = {".ckpt", ".bin", ".pt", ".pth", ".pkl"}
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFolder:
+@dataclass(frozen=True)
+class ModelFolder(ModelFiles):
     """A base model in Diffusers format on this machine's disk."""
 
     path: Path
@@ -50,13 +44,18 @@ class ModelFolder:
     """model_index.json: part name -> [library, class]."""
 
     @classmethod
-    def find(cls, base: str, *, pipeline: str) -> ModelFolder:
+    def find(cls, base: str, *, pipeline: str, parts: Iterable[str] | None = None) -> ModelFolder:
         """Resolve `demo`, a folder or a hub name, and check that it is whole.
+
+        Args:
+            base: Which.
+            pipeline: What loads it.
+            parts: Whose weights are fetched from the hub; all that the family has where None.
 
         Raises:
             ModelError: It is absent, a pickle, damaged, or made for another pipeline.
         """
-        path = DEMO if base == "demo" else Path(base).expanduser()
+        path = _demo(pipeline) if base == "demo" else Path(base).expanduser()
         if path.suffix.lower() in _PICKLES:
             raise ModelError(
                 f"{path.suffix} files are pickles, which can run code when opened",
@@ -64,23 +63,46 @@ class ModelFolder:
                 hint="a .safetensors version of the model, as a folder in Diffusers format",
             )
         if not path.exists():
-            path = hub.snapshot(base)
+            path = hub.snapshot(base, parts or families[_family(pipeline)].parts)
         index = path / "model_index.json"
         if not index.is_file():
             raise ModelError(
                 "this is no model folder: model_index.json is missing",
                 where=str(path),
-                hint="the folder that holds unet/, vae/ and text_encoder/",
+                hint="the folder that holds unet/, vae/ and text_encoder/, or a .safetensors file",
             )
         folder = cls(path, _read_json(index))
         folder._check(pipeline)
         return folder
 
+    @classmethod
+    def kind_of(cls, base: str) -> str:
+        """The family that loads a model in Diffusers format, by its pipeline's name.
+
+        Raises:
+            ModelError: It is absent, damaged, or of no family.
+        """
+        path = Path(base).expanduser()
+        if not path.exists():
+            path = hub.index_of(base)
+        index = path / "model_index.json" if path.is_dir() else path
+        made_for = _read_json(index).get("_class_name") if index.is_file() else None
+        kind = next((kind for kind in families if families[kind].pipeline == made_for), None)
+        if kind is None:
+            raise ModelError(
+                f"the model is made for {made_for!r}, which no family loads"
+                if made_for
+                else "this is no model folder: model_index.json is missing",
+                where=str(path),
+                hint="a model of one of the families " + ", ".join(families),
+            )
+        return kind
+
     def _check(self, pipeline: str) -> None:
         made_for = self.parts.get("_class_name")
         if made_for != pipeline:
-            fitting = [kind for kind in families if families[kind].pipeline == made_for]
-            other = f"model.kind = {fitting[0]!r}" if fitting else "another `model.kind`"
+            right = next((kind for kind in families if families[kind].pipeline == made_for), None)
+            other = f"model.kind = {right!r}" if right else "another `model.kind`"
             raise ModelError(
                 f"the model is made for {made_for!r}, and this family loads {pipeline!r}",
                 where=str(self.path),
@@ -93,14 +115,20 @@ class ModelFolder:
                 where=str(code),
                 hint="a version of the model that holds weights and settings only",
             )
-        for name, entry in self.parts.items():
-            if isinstance(entry, list) and name not in _UNUSED:
-                self._check_part(name, [str(word) for word in entry])
+        known = families[_family(pipeline)].parts
+        for name in self.parts:
+            if self.has(name) and name not in _UNUSED:
+                self._check_part(name, known.get(name, ()))
 
-    def _check_part(self, name: str, entry: list[str]) -> None:
-        asked = ".".join(entry)
+    def has(self, name: str) -> bool:
+        """Whether the model says that it has this part; one that it does without is `null`."""
+        entry = self.parts.get(name)
+        return isinstance(entry, list) and None not in entry
+
+    def _check_part(self, name: str, known: tuple[str, ...]) -> None:
+        asked = ".".join(map(str, self.parts[name]))
         plain = name == "scheduler" and re.fullmatch(r"diffusers\.\w+Scheduler", asked)
-        if plain or asked in CLASSES.get(name, ()):
+        if plain or asked in known:
             return
         raise ModelError(
             f"its part {name!r} is a {asked!r}, which this family does not know",
@@ -108,148 +136,76 @@ class ModelFolder:
             hint="a model of this family, or another `model.kind`",
         )
 
-    def part(self, name: str, plan: Plan) -> Any:
-        """One network of the model, frozen, in the plan's format, on its device.
+    def told_in(self, name: str) -> str:
+        files = {"scheduler": "scheduler/scheduler_config.json"}
+        inside = files.get(name, name if "tokenizer" in name else f"{name}/config.json")
+        return str(self.path / inside)
 
-        Raises:
-            ModelError: A file or a tensor is missing, or damaged.
-        """
-        import torch
+    def written(self, name: str) -> dict[str, Any]:
+        """The settings of a network as its config.json has them; none where there is no such."""
+        path = self.path / name / "config.json"
+        return _read_json(path) if self.has(name) and path.is_file() else {}
 
-        network = self._read(name, lambda cls: _load(cls, self.path, name, plan.dtype))
-        network.requires_grad_(False).eval()
-        bad = [n for n, p in network.named_parameters() if not torch.isfinite(p).all()]
-        if bad:
-            raise ModelError(
-                f"{len(bad)} tensors hold NaN or infinite values, the first is {bad[0]!r}",
-                where=str(self.path / name),
-                hint="download the model again",
-            )
-        return network.to(plan.device)
+    def _network(self, name: str, plan: Plan, bits: Bits, waiting: float) -> Any:
+        path = self.path / name
+        return self._read(name, lambda cls: read_network(cls, path, plan, bits, waiting=waiting))
 
     def empty(self, name: str) -> Any:
-        """One network of the model without weights (on torch's meta device), in bf16."""
         import torch
-        import transformers
 
         def build(cls: Any) -> Any:
-            worded = issubclass(cls, transformers.PreTrainedModel)
-            read = cls.config_class.from_pretrained if worded else cls.load_config
-            config = read(self.path / name, local_files_only=True)
-            with torch.device("meta"):
-                network = cls(config) if worded else cls.from_config(config)
+            network = on_meta(cls, self.path / name)
             return network.to(torch.bfloat16).requires_grad_(requires_grad=False)
 
         return self._read(name, build)
 
-    def tokenizer(self, name: str, *, tokens: int, length: int) -> Any:
-        """A tokenizer of the model, for a text encoder of so many tokens and places.
-
-        Raises:
-            ModelError: Its vocabulary is missing, or not that of the text encoder.
-        """
-        tokenizer = self._read(name, lambda cls: _load_tokenizer(cls, self.path / name))
-        numbers = tokenizer.get_vocab().values()
-        if max(numbers) >= tokens or 2 * len(numbers) < tokens:
-            raise ModelError(
-                f"its {len(numbers)} tokens, numbered up to {max(numbers)}, do not fit the "
-                f"text encoder, which knows {tokens}",
-                where=str(self.path / name),
-                hint="the tokenizer that the model was published with",
-            )
-        tokenizer.model_max_length = min(tokenizer.model_max_length, length)
-        return tokenizer
+    def _tokenizer(self, name: str) -> Any:
+        return self._read(name, lambda cls: read_tokenizer(cls, self.path / name))
 
     def scheduler(self) -> Any:
-        """The scheduler that the model was published with."""
         return self._read("scheduler", lambda cls: cls.from_pretrained(self.path / "scheduler"))
 
     def fingerprint(self, name: str) -> str:
-        """A hash of the part's weights, words and settings, for cache keys and metadata."""
-        kinds = (".safetensors", ".json", ".txt")
+        self._require(name)
+        kinds = (".safetensors", ".json", ".txt", ".model")
         files = sorted(f for f in (self.path / name).iterdir() if f.suffix in kinds)
         return hash_text(*(f"{f.name}={hash_file(f)}" for f in files))
 
-    def _read(self, name: str, load: Callable[[Any], Any]) -> Any:
-        import importlib
-
-        entry = self.parts.get(name)
-        if not isinstance(entry, list) or not (self.path / name).is_dir():
+    def _require(self, name: str) -> None:
+        if not self.has(name) or not (self.path / name).is_dir():
             raise ModelError(
                 f"the model has no part {name!r}",
                 where=str(self.path),
                 hint="download the model again; a part may be missing",
             )
+
+    def _read(self, name: str, load: Callable[[Any], Any]) -> Any:
+        import importlib
+
+        self._require(name)
         try:
-            return load(getattr(importlib.import_module(entry[0]), entry[1]))
+            library, kind = self.parts[name]
+            return load(getattr(importlib.import_module(library), kind))
         except _UNREADABLE as error:
             if is_out_of_memory(error):
                 raise
             raise _in_plain_words(error, self.path / name) from error
 
 
-def _load(cls: Any, path: Path, name: str, dtype: Any) -> Any:
-    import diffusers
+def _family(pipeline: str) -> str:
+    """The kind of the family whose models this pipeline loads."""
+    return next(kind for kind in families if families[kind].pipeline == pipeline)
 
-    if issubclass(cls, diffusers.ModelMixin):
-        network = _load_piecewise(cls, path / name, dtype)
-        if network is not None:
-            return network
-    network, told = cls.from_pretrained(
-        path / name,
-        torch_dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    absent = sorted(told["missing_keys"])
-    if absent:
-        files = list((path / name).glob("*.safetensors"))
+
+def _demo(pipeline: str) -> Path:
+    path = DEMOS / _family(pipeline)
+    if not (path / "model_index.json").is_file():
         raise ModelError(
-            f"{len(absent)} tensors are missing, the first is {absent[0]!r}",
-            where=str(files[0] if len(files) == 1 else path / name),
-            hint="download the model again",
+            "no model of this family ships with Sweetspot",
+            where="model.base",
+            hint="a folder in Diffusers format, or the name of a hub repository",
         )
-    return network
-
-
-def _load_piecewise(cls: Any, path: Path, dtype: Any) -> Any | None:
-    """Read one tensor at a time, so that file and network are never in memory both.
-
-    `from_pretrained` maps the whole file: reading 3.4 GB of fp32 for a 1.7 GB network in bf16
-    takes 5.6 GB. None where it must be used: shards, old names, parts that stay in fp32.
-    """
-    import torch
-    from safetensors import safe_open
-
-    file = path / "diffusion_pytorch_model.safetensors"
-    if not file.is_file() or cls._keep_in_fp32_modules:
-        return None
-    with torch.device("meta"):
-        network = cls.from_config(cls.load_config(path, local_files_only=True))
-    with safe_open(file, "pt") as content:
-        names = set(content.keys())
-    if names != network.state_dict().keys():
-        return None
-    state = {}
-    for name in names:
-        with safe_open(file, "pt") as content:
-            state[name] = content.get_tensor(name).to(dtype, copy=True)
-    network.load_state_dict(state, assign=True)
-    whole = all(not t.is_meta for t in (*network.parameters(), *network.buffers()))
-    return network if whole else None
-
-
-def _load_tokenizer(cls: Any, path: Path) -> Any:
-    """Without a vocabulary the library makes one of two tokens, and all captions are equal."""
-    absent = [name for name in ("vocab.json", "merges.txt") if not (path / name).is_file()]
-    if absent and not (path / "tokenizer.json").is_file():
-        raise ModelError(
-            f"the tokenizer has no {' and no '.join(absent)}, and no tokenizer.json",
-            where=str(path),
-            hint="download the model again, with all files of the tokenizer",
-        )
-    return cls.from_pretrained(path, local_files_only=True)
+    return path
 
 
 def _in_plain_words(error: Exception, where: Path) -> ModelError:

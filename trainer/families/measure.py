@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
 from trainer.core.errors import ConfigError
-from trainer.families.base import Outline
+from trainer.families.outline import Outline
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +21,7 @@ def measure(
     call: Callable[[], Tensor],
     pattern: str,
     sides: tuple[int, int],
+    cached: tuple[float, int],
 ) -> Outline:
     """Run `call` on torch's meta device, where tensors have shapes and no values.
 
@@ -33,35 +34,103 @@ def measure(
         call: One forward pass of one picture.
         pattern: Which modules carry an adapter (a regular expression of whole paths).
         sides: The outline's `native_side` and `size_step`.
+        cached: Its `latent` and `caption`.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    own = {_storage(p) for part in parts.values() for p in part.parameters()}
-    seen: dict[int, int] = {}
+    kept = _Kept(_storage(p) for part in parts.values() for p in part.parameters())
 
-    def keep(tensor: Tensor) -> Tensor:
-        if _storage(tensor) not in own:
-            seen[_storage(tensor)] = tensor.untyped_storage().nbytes()
-        return tensor
+    def starts_gradient(module: Any, inputs: Any, output: Tensor) -> Tensor:
+        """As if an adapter were there: it keeps its input, and gradients flow from here on."""
+        kept.keep(inputs[0])
+        return output + torch.zeros((), device="meta", dtype=output.dtype, requires_grad=True)
 
     targets = adapted(denoiser, pattern)
     handles = [
-        denoiser.get_submodule(path).register_forward_hook(_starts_gradient) for path in targets
+        denoiser.get_submodule(path).register_forward_hook(starts_gradient) for path in targets
     ]
+    cast("Any", denoiser).enable_gradient_checkpointing(kept.block)
     counter, attention = FlopCounterMode(display=False), _Attention()
     with (
         counter,
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept),
+        torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor),
         mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention),
     ):
         answer = call()
     del answer
     for handle in handles:
         handle.remove()
-    weights = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    flops = counter.get_total_flops() + attention.flops
-    return Outline(weights, targets, flops, sum(seen.values()), *sides)
+    return Outline(
+        weights={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        adapted=targets,
+        flops=counter.get_total_flops() + attention.flops,
+        kept=sum(kept.all.values()),
+        native_side=sides[0],
+        size_step=sides[1],
+        latent=cached[0],
+        caption=cached[1],
+        holdable={name: _holdable(part) for name, part in parts.items()},
+        recomputed=sum(kept.outside.values()),
+        block=max(kept.blocks, default=0),
+    )
+
+
+def _holdable(network: nn.Module) -> int:
+    from trainer.networks.held import suits
+
+    return sum(m.weight.numel() for path, m in network.named_modules() if suits(path, m))
+
+
+class _Kept:
+    """Bytes that autograd keeps, by storage: all of them, and without those inside the blocks.
+
+    Args:
+        own: Storages of the networks' weights, which do not count.
+    """
+
+    def __init__(self, own: Iterable[int]) -> None:
+        self._own = set(own)
+        self._alive: list[Any] = []
+        """So that no tensor that comes later takes the address of one that was counted."""
+        self.all: dict[int, int] = {}
+        self.outside: dict[int, int] = {}
+        self.blocks: list[int] = []
+        self._inside: dict[int, int] | None = None
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Count a tensor that is kept."""
+        storage = _storage(tensor)
+        if storage not in self._own:
+            self._alive.append(tensor.untyped_storage())
+            for seen in (self.all, self.outside if self._inside is None else self._inside):
+                seen[storage] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    def block(self, module: Callable[..., Any], *inputs: Any) -> Any:
+        """Run a block whose inputs would be kept if it were recomputed."""
+        import torch
+
+        for value in inputs:
+            if isinstance(value, torch.Tensor):
+                self.keep(value)
+        self._inside = {}
+        try:
+            return module(*inputs)
+        finally:
+            self.blocks.append(sum(self._inside.values()))
+            self._inside = None
+
+
+def cached(vae: Any, words: int) -> tuple[float, int]:
+    """An outline's `latent` and `caption`: fp32 mean and deviation, and so many numbers.
+
+    Args:
+        vae: Its configuration.
+        words: Numbers of an encoded caption's words.
+    """
+    factor = 2 ** (len(vae.block_out_channels) - 1)
+    return 8 * vae.latent_channels / factor**2, 4 * words
 
 
 def _storage(tensor: Tensor) -> int:
@@ -93,13 +162,6 @@ class _Attention:
         return answer
 
 
-def _starts_gradient(module: Any, inputs: Any, output: Tensor) -> Tensor:
-    """As if an adapter's output were added: from here on gradients flow."""
-    import torch
-
-    return output + torch.zeros((), device="meta", dtype=output.dtype, requires_grad=True)
-
-
 def adapted(network: nn.Module, pattern: str) -> dict[str, tuple[int, int]]:
     """Inputs and outputs of each linear or convolution layer whose whole path matches."""
     from torch import nn
@@ -110,7 +172,7 @@ def adapted(network: nn.Module, pattern: str) -> dict[str, tuple[int, int]]:
         raise ConfigError(
             f"{pattern!r} is not a regular expression ({error})",
             where="adapter.targets",
-            hint="attention, attention+ff, linear, linear+conv, or a pattern such as .*to_[qkv]",
+            hint="a named choice such as 'attention', or a pattern such as .*to_[qkv]",
         ) from None
     found: dict[str, tuple[int, int]] = {}
     for path, module in network.named_modules():

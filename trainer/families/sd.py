@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trainer.families.base import BaseRef, Resolution, families
-from trainer.families.naming import Naming, PartNaming
-from trainer.families.unet import CLIP_WORDS, UNET_WORDS, Unet, UnetConfig
+from trainer.families.naming import Mark, Naming, PartNaming
+from trainer.families.single import word_names
+from trainer.families.single.recognise import Content, Recognised
+from trainer.families.single.spelling import Spelling
+from trainer.families.single.word_names import CLIP_UNUSED
+from trainer.families.unet import (
+    CROSS_ATTENTION,
+    UNET_PARTS,
+    UNET_SINGLE,
+    UNET_WORDS,
+    Unet,
+    UnetConfig,
+)
+from trainer.families.words import CLIP, CLIP_TOKENIZER
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -15,7 +28,10 @@ if TYPE_CHECKING:
     from trainer.core.device import Plan
 
 NAMING = Naming(
-    families=("Stable Diffusion 1.x", "Stable Diffusion 2.x"),
+    marks=(
+        Mark("Stable Diffusion 1.x", "stable-diffusion-v1", CROSS_ATTENTION, (768,)),
+        Mark("Stable Diffusion 2.x", "stable-diffusion-v2", CROSS_ATTENTION, (1024,)),
+    ),
     parts=(
         PartNaming("denoiser", kohya="lora_unet", diffusers="unet"),
         PartNaming(
@@ -26,7 +42,7 @@ NAMING = Naming(
             also=("lora_te1",),
         ),
     ),
-    words=UNET_WORDS | CLIP_WORDS,
+    words=UNET_WORDS | CLIP,
 )
 """Stable Diffusion 1.x and 2.x: kohya's layout keeps Diffusers' block names."""
 
@@ -38,9 +54,35 @@ class SdConfig(UnetConfig):
     naming: ClassVar[Naming] = NAMING
     pipeline: ClassVar[str] = "StableDiffusionPipeline"
     encoders: ClassVar[dict[str, str]] = {"text_encoder": "tokenizer"}
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **UNET_PARTS,
+        "text_encoder": ("transformers.CLIPTextModel",),
+        "tokenizer": CLIP_TOKENIZER,
+    }
+    single: ClassVar[Mapping[str, tuple[Spelling, ...]]] = {
+        **UNET_SINGLE,
+        "text_encoder": (
+            Spelling("cond_stage_model.transformer.", word_names.clip, unused=CLIP_UNUSED),
+            Spelling(
+                "cond_stage_model.model.",
+                word_names.open_clip,
+                unused=word_names.OPEN_UNUSED,
+                last_unused=True,
+            ),
+        ),
+    }
     kind: Literal["sd"] = "sd"
     base: BaseRef = "demo"
     resolution: Resolution = 512
+
+    @classmethod
+    def recognise(cls, content: Content) -> Recognised | None:
+        """The second generation's transformers begin with matrices, the first's with kernels."""
+        if content.channels is None or content.told_sizes:
+            return None
+        if content.places("proj_in.weight") == {2}:
+            return Recognised("Stable Diffusion 2.x", "sd2")
+        return Recognised("Stable Diffusion 1.x", "sd1")
 
     def load(self, plan: Plan) -> Sd:
         return Sd(self, plan)

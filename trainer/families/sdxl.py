@@ -11,15 +11,27 @@ from pydantic import Field
 from trainer.core.errors import ModelError
 from trainer.core.schema import Knob
 from trainer.families.base import Side, families
-from trainer.families.naming import Naming, PartNaming
-from trainer.families.unet import CLIP_TARGETS, CLIP_WORDS, UNET_WORDS, Unet, UnetConfig
+from trainer.families.naming import Mark, Naming, PartNaming
+from trainer.families.single import word_names
+from trainer.families.single.recognise import Content, Recognised
+from trainer.families.single.spelling import Spelling
+from trainer.families.single.word_names import CLIP_UNUSED
+from trainer.families.unet import (
+    CROSS_ATTENTION,
+    UNET_PARTS,
+    UNET_SINGLE,
+    UNET_WORDS,
+    Unet,
+    UnetConfig,
+)
+from trainer.families.words import CLIP, CLIP_ATTENTION, CLIP_TOKENIZER
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch import Tensor
 
     from trainer.core.device import Plan
-    from trainer.families.folder import ModelFolder
+    from trainer.families.files import ModelFiles
 
 _LAYERS = 2
 """Resnets of a block on the way down, one less than on the way up; the names count them."""
@@ -67,7 +79,10 @@ def _stability_names() -> dict[str, str]:
 
 
 NAMING = Naming(
-    families=("SDXL",),
+    marks=(
+        Mark("SDXL", module=r"lora_unet_(input|middle|output)_block|attentions.*blocks[._][1-9]"),
+        Mark("SDXL", "stable-diffusion-xl", CROSS_ATTENTION, (2048,)),
+    ),
     parts=(
         PartNaming(
             "denoiser", kohya="lora_unet", diffusers="unet", kohya_starts=_stability_names()
@@ -77,7 +92,7 @@ NAMING = Naming(
         ),
         PartNaming("text_encoder_2", kohya="lora_te2", diffusers="text_encoder_2"),
     ),
-    words=UNET_WORDS | CLIP_WORDS | {"add_embedding", "text_projection"},
+    words=UNET_WORDS | CLIP | {"add_embedding", "text_projection"},
 )
 """SDXL: kohya's layout has the block names of Stability's code. transformers 5 took `text_model.`
 out of the first text encoder, and not out of the second."""
@@ -93,26 +108,62 @@ class SdxlConfig(UnetConfig):
         "text_encoder": "tokenizer",
         "text_encoder_2": "tokenizer_2",
     }
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **UNET_PARTS,
+        "text_encoder": ("transformers.CLIPTextModel",),
+        "text_encoder_2": ("transformers.CLIPTextModelWithProjection",),
+        "tokenizer": CLIP_TOKENIZER,
+        "tokenizer_2": CLIP_TOKENIZER,
+    }
+    single: ClassVar[Mapping[str, tuple[Spelling, ...]]] = {
+        **UNET_SINGLE,
+        "text_encoder": (
+            Spelling("conditioner.embedders.0.transformer.", word_names.clip, unused=CLIP_UNUSED),
+        ),
+        "text_encoder_2": (
+            Spelling(
+                "conditioner.embedders.1.model.",
+                word_names.open_clip_with_projection,
+                unused=word_names.OPEN_UNUSED,
+            ),
+        ),
+    }
     kind: Literal["sdxl"] = "sdxl"
     base: Annotated[
         str,
         Field(
-            description="Model to adapt: a folder in Diffusers format, or the name of a hub "
-            "repository, which is downloaded (7 GB) when it is not there yet."
+            description="Model to adapt: a folder in Diffusers format, a checkpoint in one "
+            ".safetensors file, or the name of a hub repository, which is downloaded (7 GB) when "
+            "it is not there yet."
         ),
         Knob(label="Base model", private=True, why="What most fine-tuned models stem from."),
     ] = "stabilityai/stable-diffusion-xl-base-1.0"
     resolution: Annotated[Side, Knob(unit="px", step=64, why="SDXL was trained at 1024 px.")] = 1024
 
     @classmethod
+    def recognise(cls, content: Content) -> Recognised | None:
+        """SDXL is told sizes; so are others, which read other words."""
+        if content.channels is None or not content.told_sizes:
+            return None
+        if "edm_mean" in content.shapes:
+            return Recognised("Playground 2.5", hint="SDXL, whose noise is the one trained here")
+        reads = content.widths("attn2.to_k.weight")
+        refiner = any(n.startswith("conditioner.embedders.0.model.") for n in content.shapes)
+        if refiner or reads == {1280}:
+            return Recognised("the SDXL refiner", hint="SDXL's base model")
+        if reads in ({768}, {1024}):
+            return Recognised("Stable unCLIP", hint="Stable Diffusion 2.1")
+        return Recognised("SDXL", "sdxl")
+
+    @classmethod
     def text_targets(cls, encoders: Mapping[str, Any]) -> dict[str, str]:
         """All layers, but for the first encoder's last: its words are taken before that one."""
         last = encoders["text_encoder"].config.num_hidden_layers - 1
-        seen = rf"(?!.*layers\.{last}\.){CLIP_TARGETS}"
+        seen = rf"(?!.*layers\.{last}\.){CLIP_ATTENTION}"
         return {**super().text_targets(encoders), "text_encoder": seen}
 
-    def check(self, folder: ModelFolder, unet: Any, encoders: Mapping[str, Any]) -> None:
-        where = str(folder.path / "unet" / "config.json")
+    def check(self, folder: ModelFiles, unet: Any, encoders: Mapping[str, Any]) -> None:
+        where = folder.told_in("unet")
         layers = unet.layers_per_block
         if layers not in (_LAYERS, [_LAYERS] * 3) or len(unet.block_out_channels) != 3:
             raise ModelError(
@@ -162,22 +213,26 @@ class Sdxl(Unet):
             "modelspec.prediction_type": "v" if velocity else "epsilon",
         }
 
-    def _read_vae(self, plan: Plan) -> Any:
+    def _plan_of_vae(self) -> Plan:
         """In fp32 where the plan is fp16 and the model does not say that its VAE bears it.
 
         The published VAE's activations pass fp16's largest number, and its latents are NaN then.
         """
-        if plan.precision != "fp16" or not self._folder.empty("vae").config.force_upcast:
-            return super()._read_vae(plan)
-        self.warnings = (
+        if self.plan.precision != "fp16" or not self._folder.settings("vae").force_upcast:
+            return self.plan
+        self.warnings += (
             "the VAE of this model overflows in fp16 (force_upcast), so it computes in fp32, which "
             "takes more memory while pictures are encoded and rendered",
         )
-        vae = super()._read_vae(replace(plan, precision="fp32"))
-        for layer in (vae.post_quant_conv, vae.decoder):
-            if layer is not None:
-                layer.register_forward_pre_hook(_in_fp32)
-        return vae
+        return replace(self.plan, precision="fp32")
+
+    def _read(self, part: str) -> Any:
+        network = super()._read(part)
+        if part == "vae" and self._vae_plan.precision != self.plan.precision:
+            for layer in (network.post_quant_conv, network.decoder):
+                if layer is not None:
+                    layer.register_forward_pre_hook(_in_fp32)
+        return network
 
     def encode_captions(self, captions: tuple[str, ...]) -> dict[str, Tensor]:
         import torch

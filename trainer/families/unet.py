@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from trainer.core.errors import ModelError
 from trainer.core.files import hash_text
-from trainer.families.base import LoadedModel, ModelConfig, Outline
-from trainer.families.folder import ModelFolder
+from trainer.families.base import LoadedModel, ModelConfig
+from trainer.families.files import ModelFiles
+from trainer.families.finding import find_model
 from trainer.families.noising import NoiseConfig
+from trainer.families.outline import Outline
+from trainer.families.single import latent_names
+from trainer.families.single.spelling import Spelling, as_is
+from trainer.families.words import CLIP_ATTENTION, clip_tokenizer, tokens
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import Generator, Tensor
 
     from trainer.core.batch import Batch
     from trainer.core.device import Plan
@@ -29,15 +34,24 @@ _UNET = """
     conv conv1 conv2 conv_shortcut time_emb_proj
     conv_in conv_out time_embedding linear_1 linear_2
 """
-_CLIP = """
-    text_model encoder layers self_attn q_proj k_proj v_proj out_proj mlp fc1 fc2
-"""
 UNET_WORDS = frozenset(_UNET.split())
-CLIP_WORDS = frozenset(_CLIP.split())
 """Names between the dots of module paths, for `Naming`."""
-
-CLIP_TARGETS = r".*\.(self_attn\.(q_proj|k_proj|v_proj|out_proj))"
-"""All four, since readers drop a CLIP layer of which one is missing."""
+UNET_PARTS = {"unet": ("diffusers.UNet2DConditionModel",), "vae": ("diffusers.AutoencoderKL",)}
+"""For `ModelConfig.parts`; each family adds how it reads words."""
+UNET_SINGLE = {
+    "unet": (
+        Spelling("model.diffusion_model.", latent_names.unet, mark="input_blocks."),
+        Spelling("model.diffusion_model.", as_is, mark="down_blocks."),
+        Spelling("", as_is, mark="down_blocks."),
+    ),
+    "vae": (
+        Spelling("first_stage_model.", latent_names.vae, unused=latent_names.VAE_UNUSED),
+        Spelling("vae.", latent_names.vae, unused=latent_names.VAE_UNUSED),
+    ),
+}
+"""For `ModelConfig.single`; each family adds its text encoders."""
+CROSS_ATTENTION = r"attn2[._]to_[kv]$"
+"""Modules that read the words, whose width tells one generation from another (`Mark`)."""
 
 
 class UnetConfig(ModelConfig):
@@ -48,12 +62,16 @@ class UnetConfig(ModelConfig):
 
     noise: NoiseConfig = NoiseConfig()
 
+    @property
+    def prediction_asked(self) -> str:
+        return self.noise.prediction
+
     def outline(self, targets: str) -> Outline:
         import torch
 
-        from trainer.families.measure import adapted, measure
+        from trainer.families.measure import adapted, cached, measure
 
-        folder = ModelFolder.find(self.base, pipeline=self.pipeline)
+        folder = find_model(self)
         unet, vae = folder.empty("unet"), folder.empty("vae")
         texts = {name: folder.empty(name) for name in self.encoders}
         self.check(folder, unet.config, texts)
@@ -72,20 +90,21 @@ class UnetConfig(ModelConfig):
             call=lambda: unet(latents, times, encoder_hidden_states=words, **more).sample,
             pattern=Unet.targets.get(targets, targets),
             sides=_sides(unet.config, vae.config),
+            cached=cached(vae.config, words.numel()),
         )
         patterns = self.text_targets(texts)
         return replace(
             outline,
             text_adapted={name: adapted(text, patterns[name]) for name, text in texts.items()},
-            caption=4 * words.numel(),
+            warnings=folder.notes,
         )
 
     @classmethod
     def text_targets(cls, encoders: Mapping[str, Any]) -> dict[str, str]:
         """What of each text encoder can learn, as `LoadedModel.text_targets`."""
-        return dict.fromkeys(encoders, CLIP_TARGETS)
+        return dict.fromkeys(encoders, CLIP_ATTENTION)
 
-    def check(self, folder: ModelFolder, unet: Any, encoders: Mapping[str, Any]) -> None:
+    def check(self, folder: ModelFiles, unet: Any, encoders: Mapping[str, Any]) -> None:
         """Refuse a UNet, by its configuration, that only looks like the family's.
 
         Raises:
@@ -110,37 +129,36 @@ class Unet(LoadedModel):
     }
 
     def __init__(self, config: UnetConfig, plan: Plan) -> None:
-        import torch
-
-        folder = self._folder = ModelFolder.find(config.base, pipeline=config.pipeline)
+        folder = self._folder = find_model(config)
         self.naming, self._noise = config.naming, config.noise
-        self.plan = plan
+        self.plan, self.warnings = plan, folder.notes
         self.scheduler: Any = scheduler(folder, config.noise.prediction)
-        self.text_encoders = {
-            name: cast("nn.Module", folder.part(name, plan)) for name in config.encoders
-        }
-        self.text_targets = config.text_targets(self.text_encoders)
-        self.tokenizers = tokenizers(folder, config.encoders, self.text_encoders)
-        self.denoiser = cast("nn.Module", folder.part("unet", plan))
-        self._unet_config: Any = cast("Any", self.denoiser).config
-        config.check(folder, self._unet_config, self.text_encoders)
-        self.vae: Any = self._read_vae(plan)
-        if plan.device == "cpu":
-            self.vae.decoder.to(memory_format=torch.channels_last)  # a third faster
+        self.encoder_names = tuple(config.encoders)
+        texts = {name: folder.empty(name) for name in config.encoders}
+        self.text_targets = config.text_targets(texts)
+        self.tokenizers = tokenizers(folder, config.encoders, texts)
+        self._unet_config: Any = folder.settings("unet")
+        config.check(folder, self._unet_config, texts)
+        self._vae_plan = self._plan_of_vae()
         self._signals = self.scheduler.alphas_cumprod.to(plan.device)
         self.prediction = cast("Prediction", self.scheduler.config.prediction_type)
-        own = "fp32" if self.vae.dtype == torch.float32 else plan.precision
-        self.image_key = folder.fingerprint("vae") + f":{own}"
+        self.image_key = folder.fingerprint("vae") + f":{self._vae_plan.precision}"
         words = (name for pair in config.encoders.items() for name in pair)
         self.text_key = hash_text(*map(folder.fingerprint, words)) + f":{plan.precision}"
         made = f"{type(self.scheduler).__name__}:{self.prediction}"
         self.render_key = f"{folder.fingerprint('scheduler')}:{made}"
-        self.native_side, self.size_step = _sides(self._unet_config, self.vae.config)
+        self.native_side, self.size_step = _sides(self._unet_config, folder.settings("vae"))
         self.base_hash = folder.fingerprint("unet")
+        self._read_all()
 
-    def _read_vae(self, plan: Plan) -> Any:
-        """The autoencoder as it encodes and decodes here."""
-        return self._folder.part("vae", plan)
+    def _plan_of_vae(self) -> Plan:
+        """How the VAE is read; the plan, where nothing speaks against it."""
+        return self.plan
+
+    def _read(self, part: str) -> Any:
+        if part == "vae":
+            return self._folder.vae(self._vae_plan)
+        return self._folder.part("unet" if part == "denoiser" else part, self.plan)
 
     @abstractmethod
     def _arguments(self, conditioning: dict[str, Tensor], frames: Tensor) -> dict[str, Any]:
@@ -151,19 +169,12 @@ class Unet(LoadedModel):
             frames: As `Batch.frames`.
         """
 
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        import torch
-
-        moments = self.vae.encode(pixels.to(self.plan.device, self.vae.dtype)).latent_dist
-        both = torch.stack((moments.mean, moments.std), dim=1).float()
-        return both * float(self.vae.config.scaling_factor)
-
     def draw_noise(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
         from trainer.diffusion import noise
 
         return noise.draw_noise(shape, generator, offset=self._noise.offset)
 
-    def draw_time(self, generator: Generator) -> Tensor:
+    def draw_time(self, shape: tuple[int, int, int], generator: Generator) -> Tensor:
         import torch
 
         return torch.randint(0, len(self._signals), (), generator=generator)
@@ -209,45 +220,28 @@ class Unet(LoadedModel):
             {name: rows.to(dtype).expand(count, *rows.shape[1:]) for name, rows in words},
             frames.expand(count, -1),
         )
-        return see_through(self.denoiser, noisy.to(device, dtype), times.to(device), **told)
-
-    def checkpoint_activations(self) -> None:
-        cast("Any", self.denoiser).enable_gradient_checkpointing()
-
-    def release(self, part: str) -> None:
-        if part == "captions":
-            self.text_encoders = {}
-        elif part == "images":
-            self.vae.encoder = None
+        blocks: Any = self.denoiser.get_submodule("up_blocks")
+        return see_through(
+            (blocks[0], blocks[-1]),
+            lambda: self.denoiser(noisy.to(device, dtype), times.to(device), **told),
+        )
 
     def _tokens(self, encoder: str, captions: tuple[str, ...]) -> Tensor:
         """`(B, n)`, padded and cut to the places that the text encoder has, on its device."""
-        tokenizer = self.tokenizers[encoder]
-        tokens: Tensor = tokenizer(
-            list(captions),
-            padding="max_length",
-            truncation=True,
-            max_length=tokenizer.model_max_length,
-            return_tensors="pt",
-        ).input_ids
-        return tokens.to(self.plan.device)
+        return tokens(self.tokenizers[encoder], captions).to(self.plan.device)
 
 
 def tokenizers(
-    folder: ModelFolder, names: Mapping[str, str], encoders: Mapping[str, Any]
+    folder: ModelFiles, names: Mapping[str, str], encoders: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The tokenizer of each text encoder, checked against the encoder's configuration."""
     return {
-        name: folder.tokenizer(
-            names[name],
-            tokens=encoder.config.vocab_size,
-            length=encoder.config.max_position_embeddings,
-        )
+        name: clip_tokenizer(folder, encoder.config, names[name])
         for name, encoder in encoders.items()
     }
 
 
-def scheduler(folder: ModelFolder, asked: str) -> Any:
+def scheduler(folder: ModelFiles, asked: str) -> Any:
     """The published scheduler, told what the denoiser answers where that was `asked` for.
 
     Raises:
@@ -255,7 +249,7 @@ def scheduler(folder: ModelFolder, asked: str) -> Any:
             than DDPM's, or for noise where the last timestep has no signal left.
     """
     published = folder.scheduler()
-    where = str(folder.path / "scheduler" / "scheduler_config.json")
+    where = folder.told_in("scheduler")
     told = published.config.get("prediction_type")
     if told not in ("epsilon", "v_prediction"):
         raise ModelError(

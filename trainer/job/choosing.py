@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from trainer.core.schema import Config, Knob
+from trainer.families.base import Guidance
 
 MOST_STRENGTHS = 100
 
@@ -37,7 +38,7 @@ class AnalysisConfig(Config):
 
     plain_prompts: Annotated[tuple[str, ...], Knob(private=True)] = ()
     """Prompts without the trigger word, to see what leaks into them. Empty: made from the
-    class, when there is a trigger word."""
+    class, when there is a trigger word and a dataset."""
 
     negative: Annotated[str, Knob(advanced=True, private=True)] = ""
     """What the pictures should not show."""
@@ -53,10 +54,7 @@ class AnalysisConfig(Config):
     steps: Annotated[int, Field(ge=1, le=1000), Knob(advanced=True, why="Enough for DDIM.")] = 25
     """Denoising steps a picture."""
 
-    guidance: Annotated[
-        float, Field(ge=0, le=50), Knob(advanced=True, why="SD 1.5's usual value.")
-    ] = 7.0
-    """How strictly prompts are followed."""
+    guidance: Guidance = None
 
     side: Annotated[
         int, Field(ge=0, le=4096), Knob(unit="px", advanced=True, why="What was trained at.")
@@ -104,6 +102,10 @@ class AnalysisConfig(Config):
     ] = 0
     """Pictures rendered in one pass; 0 chooses by their size and the device."""
 
+    processes: Annotated[int, Field(ge=0, le=64), Knob(advanced=True, private=True)] = 0
+    """Processes that share the rendering and the judging, one a device; a CPU's threads are
+    divided among them. 0: as many as `compute.processes`."""
+
     @field_validator("strengths")
     @classmethod
     def _strengths_are_usable(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
@@ -150,6 +152,8 @@ class AnalysisConfig(Config):
             try:
                 weights[name.strip()] = float(number)
             except ValueError:
+                equals = ""
+            if not math.isfinite(weights.get(name.strip(), math.nan)):
                 equals = ""
             if not equals:
                 raise ValueError(f"weight {told!r} is not like 'fidelity=2'")

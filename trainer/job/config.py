@@ -12,6 +12,7 @@ from trainer.core.errors import ConfigError
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.families.base import ModelConfig, families
 from trainer.job.choosing import AnalysisConfig
+from trainer.job.memory import MemoryConfig
 from trainer.job.pictures import DatasetConfig, PriorConfig, ValidationConfig
 from trainer.job.sections import (
     ComputeConfig,
@@ -20,6 +21,7 @@ from trainer.job.sections import (
     ScheduleConfig,
     TextEncoderConfig,
 )
+from trainer.job.tracking import TrackConfig
 from trainer.optimizers.base import OptimizerConfig, optimizers
 
 SCHEMA_VERSION = 1
@@ -32,7 +34,9 @@ class JobConfig(Config):
     version: Annotated[int, Field(ge=1), Knob(advanced=True)] = SCHEMA_VERSION
     """Which reading of the settings this job was written for."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "lora"
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Knob(recipe=False)
+    ] = "lora"
     """Names the run folder and the LoRA files: letters, digits, dots, dashes, underscores."""
 
     runs: Annotated[Folder, Knob(label="Runs folder", private=True)] = Path("runs")
@@ -58,10 +62,12 @@ class JobConfig(Config):
 
     schedule: ScheduleConfig = ScheduleConfig()
     compute: ComputeConfig = ComputeConfig()
+    memory: MemoryConfig = MemoryConfig()
     samples: SamplesConfig = SamplesConfig()
     validation: ValidationConfig = ValidationConfig()
     save: SaveConfig = SaveConfig()
     analysis: AnalysisConfig = AnalysisConfig()
+    track: TrackConfig = TrackConfig()
 
     @field_validator("version")
     @classmethod

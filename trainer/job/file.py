@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.core import toml
-from trainer.core.toml import Tree, as_override, merge
+from trainer.core.toml import as_override
+from trainer.core.trees import Tree, merge
 from trainer.job.config import JobConfig
 
 __all__ = ["Tree", "as_override", "load_job", "merge", "override_job", "parse_job", "render_job"]
 
 
-def load_job(path: Path, overrides: Iterable[str] = ()) -> JobConfig:
+def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:
     """Read a job, with `section.field=value` overrides laid over it.
 
     Raises:
         ConfigError: The file is unreadable, or a field is unknown, missing or impossible.
     """
-    return toml.load(JobConfig, path, overrides)
+    return toml.load(JobConfig, Path(path), overrides)
 
 
 def override_job(values: Tree, overrides: Iterable[str]) -> JobConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
+from trainer.families.base import Guidance
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -18,10 +19,10 @@ class DatasetConfig(Config):
     """Folder of pictures. Captions lie beside them as .txt files of the same name, in a
     metadata.jsonl or metadata.csv, or in folder names like `10_sks dog`."""
 
-    trigger: Annotated[str, Knob(label="Trigger word")] = ""
+    trigger: Annotated[str, Knob(label="Trigger word", recipe=False)] = ""
     """Rare word that will call the subject or style up. Used in the template."""
 
-    class_word: str = ""
+    class_word: Annotated[str, Knob(recipe=False)] = ""
     """What the subject is, in one or two words: dog, man, vase. Used in the template."""
 
     template: Annotated[str, Knob(advanced=True, why="The DreamBooth paper's sentence.")] = (
@@ -118,7 +119,7 @@ class PriorConfig(Config):
     folder: Annotated[MaybeFolder, Knob(private=True)] = None
     """Folder of class pictures. Empty: the base model renders them before training."""
 
-    prompt: Annotated[str, Knob(why="The class word alone.")] = ""
+    prompt: Annotated[str, Knob(recipe=False, why="The class word alone.")] = ""
     """Caption of the class pictures and prompt to render them; empty means `a {class_word}`."""
 
     count: Annotated[int, Field(ge=1, le=10000), Knob(why="100 to 300 in published recipes.")] = 100
@@ -127,10 +128,7 @@ class PriorConfig(Config):
     steps: Annotated[int, Field(ge=1, le=1000), Knob(advanced=True, why="Enough for DDIM.")] = 25
     """Denoising steps of a class picture."""
 
-    guidance: Annotated[
-        float, Field(ge=0, le=50), Knob(advanced=True, why="SD 1.5's usual value.")
-    ] = 7.0
-    """How strictly class pictures follow their prompt."""
+    guidance: Guidance = None
 
     weight: Annotated[float, Field(gt=0, le=10), Knob(advanced=True, why="The paper's value.")] = (
         1.0

@@ -21,11 +21,12 @@ from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
+from trainer.core import toml
 from trainer.core.errors import ConfigError, RunError
 from trainer.core.files import write_atomically
 from trainer.core.work import Status, WorkFolder, make_folder
 from trainer.job.config import JobConfig
-from trainer.job.file import load_job, render_job
+from trainer.job.file import load_job, parse_job, render_job
 
 __all__ = ["Run", "Status", "runs_in"]
 
@@ -35,7 +36,7 @@ _FREE = (
     "compute.processes",
     "compute.gradient_checkpointing",
 )
-_FREE_SECTIONS = ("samples.", "save.", "analysis.")
+_FREE_SECTIONS = ("samples.", "save.", "analysis.", "track.")
 """What a resumed run may change. A precision that its checkpoints do not have is refused when
 they are read; to name theirs is needed where another device would choose another."""
 
@@ -50,18 +51,23 @@ class Run(WorkFolder):
     inner: ClassVar[tuple[str, ...]] = ("checkpoints", "samples", "lora")
 
     @classmethod
-    def create(cls, job: JobConfig) -> Run:
+    def create(cls, job: JobConfig, ticket: str = "") -> Run:
         """Make a new folder for the job. An earlier run is never touched.
 
+        Args:
+            job: What is asked.
+            ticket: Whose run it is; the same ticket gives the same run again.
+
         Raises:
-            ConfigError: The run would lie among the job's pictures.
+            ConfigError: The run would lie among the job's pictures, or a tracker is missing.
             ResourceError: The runs folder cannot be written.
         """
         job.require_apart()
+        job.track.require_packages()
         stem = f"{date.today().isoformat()}-{job.name}"
-        path = make_folder(job.runs.absolute(), stem, cls.inner)
-        run = cls(path)
-        write_atomically(run.job_path, render_job(_settled(job)))
+        run = cls(make_folder(job.runs.absolute(), stem, cls.inner, ticket))
+        if not run.job_path.is_file():
+            write_atomically(run.job_path, render_job(_settled(job)))
         return run
 
     @classmethod
@@ -102,11 +108,27 @@ class Run(WorkFolder):
         if kept:
             raise ConfigError(
                 "a run that is resumed keeps this setting; free are "
-                f"{', '.join(_FREE)} and all of samples, save and analysis",
+                f"{', '.join(_FREE)} and all of samples, save, analysis and track",
                 where=kept[0],
                 hint="leave it out, or start a new run",
             )
         write_atomically(self.job_path, render_job(job))
+
+    def require_resumable(self) -> None:
+        """Refuse to go on with a run that is at work, or done.
+
+        Raises:
+            RunError: It is.
+        """
+        status = self.status()
+        if status == "running":
+            raise RunError("the run is still running", where=str(self.path))
+        if status == "completed":
+            raise RunError(
+                "the run is completed; there is nothing to resume",
+                where=str(self.path),
+                hint="start a new run with more epochs",
+            )
 
     @property
     def checkpoints(self) -> Path:
@@ -120,8 +142,13 @@ class Run(WorkFolder):
 
     @property
     def lora(self) -> Path:
-        """The LoRA files."""
+        """Where the LoRA files are."""
         return self.path / "lora"
+
+    @property
+    def lora_files(self) -> list[Path]:
+        """The LoRA files so far, by name: in the order of training."""
+        return sorted(self.lora.glob("*.safetensors"))
 
 
 def runs_in(folder: Path) -> list[Run]:
@@ -131,13 +158,10 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def _settled(job: JobConfig) -> JobConfig:
-    """The job with its seed drawn and its folders absolute: the same from anywhere, again."""
-    drawn = job.schedule.seed
-    seed = secrets.randbelow(2**31) if drawn is None else drawn
-    return job.model_copy(
-        update={
-            "runs": job.runs.absolute(),
-            "cache": job.cache_folder.absolute(),
-            "schedule": job.schedule.model_copy(update={"seed": seed}),
-        }
-    )
+    """The job with its seed drawn and its paths absolute: the same from anywhere, again."""
+    values = job.model_dump(mode="json")
+    values["cache"] = str(job.cache_folder)
+    if job.schedule.seed is None:
+        values["schedule"]["seed"] = secrets.randbelow(2**31)
+    toml.anchor(JobConfig, values, Path.cwd())
+    return parse_job(values)

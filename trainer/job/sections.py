@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from trainer.core.device import Precision
 from trainer.core.errors import ConfigError
 from trainer.core.schema import Config, Knob
+from trainer.families.base import Guidance
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -34,8 +35,8 @@ class TextEncoderConfig(Config):
         Literal["all", "first", "second"],
         Knob(label="Which text encoder", advanced=True, why="They read the same words."),
     ] = "all"
-    """Which one learns, where a model has two: of SDXL the `first` is CLIP-L, the `second`
-    OpenCLIP-G. A model with one has no `second`."""
+    """Which one learns, where two can: in every family that has both, the `first` is CLIP-L and
+    the `second` OpenCLIP-G. A model with one has no `second`."""
 
     def chosen(self, encoders: Iterable[str]) -> tuple[str, ...]:
         """Which of a model's text encoders carry an adapter, by their names in the pipeline.
@@ -139,8 +140,22 @@ class ComputeConfig(Config):
     )
     """Recompute activations instead of keeping them: a third slower, much less memory."""
 
+    attention: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9_]+$"),
+        Knob(label="Attention by", advanced=True, why="torch picks the fastest it has."),
+    ] = "auto"
+    """What computes attention: `auto` is torch's own; or one of Diffusers' backends, such as
+    `flash`, `sage` or `xformers`, whose package you have installed."""
+
+    compile: Annotated[
+        bool, Knob(label="Compile blocks", advanced=True, why="It pays in long runs only.")
+    ] = False
+    """Compile the denoiser's blocks: minutes before the first step, then faster ones. Needs a
+    C++ compiler, and Triton on a card."""
+
     processes: Annotated[int, Field(ge=1, le=64), Knob(advanced=True, private=True)] = 1
-    """Processes that share each batch, one a device (started with torchrun)."""
+    """Processes that share each batch, one a device (docs/cluster.md tells of more)."""
 
 
 class SamplesConfig(Config):
@@ -167,10 +182,7 @@ class SamplesConfig(Config):
     steps: Annotated[int, Field(ge=1, le=1000), Knob(advanced=True, why="Enough for DDIM.")] = 25
     """Denoising steps a picture."""
 
-    guidance: Annotated[
-        float, Field(ge=0, le=50), Knob(advanced=True, why="SD 1.5's usual value.")
-    ] = 7.0
-    """How strictly the prompt is followed."""
+    guidance: Guidance = None
 
 
 class SaveConfig(Config):
@@ -182,6 +194,14 @@ class SaveConfig(Config):
         Knob(unit="epochs", why="The best epoch is chosen afterwards, so keep them all."),
     ] = 1
     """A LoRA file after every so many epochs, and after the last."""
+
+    files: Annotated[
+        int,
+        Field(ge=0, le=10_000),
+        Knob(label="LoRA files in all", why="As every_epochs says; presets count in steps."),
+    ] = 0
+    """Save about so many files, evenly over the run, at the ends of epochs, instead of every
+    `every_epochs`; samples and validation then come no more often. 0 turns it off."""
 
     every_steps: Annotated[
         int,
@@ -204,3 +224,11 @@ class SaveConfig(Config):
 
     diffusers: Annotated[bool, Knob(advanced=True, why="kohya's layout loads everywhere.")] = False
     """Write each file in the Diffusers/PEFT layout too."""
+
+    def rhythm(self, epochs: int) -> int:
+        """Epochs from one file to the next in a run of so many."""
+        return max(1, round(epochs / self.files)) if self.files else self.every_epochs
+
+    def looks(self, every: int, epochs: int) -> int:
+        """Epochs from one look to the next that is asked for every so many; 0 for none."""
+        return max(every, self.rhythm(epochs)) if every and self.files else every

@@ -36,14 +36,32 @@ class AdamwConfig(OptimizerConfig):
     """Keep the optimizer's state in 8 bits, about a quarter of its memory. Needs bitsandbytes;
     where that does not work on the device, plain AdamW is used and the run says so."""
 
+    paged: Annotated[
+        bool,
+        Knob(
+            label="Paged state",
+            advanced=True,
+            why="It is needed at the very edge only.",
+        ),
+    ] = False
+    """Let the 8-bit state move to main memory when the card is full; slower then. CUDA only."""
+
+    @property
+    def moments(self) -> float:
+        return 0.5 if self.eight_bit else 2.0
+
     def build(self, groups: list[dict[str, Any]], notice: Callable[[str], None]) -> Optimizer:
         betas = (self.beta1, self.beta2)
         if self.eight_bit:
             problem = eight_bit_problem(groups[0]["params"][0].device.type)
             if problem is None:
-                from bitsandbytes.optim import AdamW8bit
+                from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
 
-                return AdamW8bit(groups, betas=betas, weight_decay=self.weight_decay)
+                paged = self.paged and groups[0]["params"][0].device.type == "cuda"
+                if self.paged and not paged:
+                    notice("paged state works on CUDA cards only; it is kept where it is")
+                cls = PagedAdamW8bit if paged else AdamW8bit
+                return cls(groups, betas=betas, weight_decay=self.weight_decay)
             notice(f"8-bit AdamW is not usable here ({problem}); plain AdamW is used instead")
         from torch.optim import AdamW
 

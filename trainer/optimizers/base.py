@@ -38,6 +38,11 @@ class OptimizerConfig(Config, ABC):
     learning_rate: LearningRate = 1e-4
     weight_decay: WeightDecay = 1e-2
 
+    @property
+    def moments(self) -> float:
+        """Numbers in fp32 that the optimizer keeps a parameter."""
+        return 2.0
+
     @abstractmethod
     def build(self, groups: list[dict[str, Any]], notice: Callable[[str], None]) -> Optimizer:
         """The optimizer over parameter groups that carry their own `lr`.

@@ -70,7 +70,7 @@ def resolve(model: LoadedModel, targets: str) -> list[str]:
         ConfigError: It is no valid expression, or no module matches.
     """
     try:
-        pattern = re.compile(model.targets.get(targets, targets))
+        pattern = re.compile(model.pattern(targets))
     except re.error as error:
         raise ConfigError(
             f"{targets!r} is neither a named choice nor a regular expression ({error})",

@@ -1,26 +1,26 @@
-"""Which base model a LoRA file was made for, told from the file alone."""
+"""Which base model a LoRA file was made for, told from the file alone.
+
+Knows no family: each says in its `Naming` by what marks files for it are known.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.core.errors import AdapterError
+from trainer.families.base import families
 
 if TYPE_CHECKING:
     from trainer.families.naming import Naming
     from trainer.weights.layouts import Pair
 
-_TEXT_WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
-"""Families by the width of the text that cross attention reads."""
-
 
 def guess_family(
     metadata: Mapping[str, str], pairs: Mapping[str, Pair], shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
-    """The family by what the header says, else by names and shapes; "unknown" if they are mute.
+    """The family whose mark the file bears most surely; "unknown" where it bears none.
 
     Args:
         metadata: The file's header.
@@ -28,18 +28,11 @@ def guess_family(
         shapes: Shape of each tensor by its name.
     """
     told = metadata.get("modelspec.architecture", "")
-    names = list(pairs)
-    if told.startswith("flux") or any(_is_flux(name) for name in names):
-        return "FLUX.1"
-    if told.startswith("stable-diffusion-xl") or any(_is_sdxl(name) for name in names):
-        return "SDXL"
-    for generation, family in (("v1", _TEXT_WIDTHS[768]), ("v2", _TEXT_WIDTHS[1024])):
-        if told.startswith(f"stable-diffusion-{generation}"):
-            return family
-    for name, pair in pairs.items():
-        if re.search(r"attn2[._]to_[kv]$", name):
-            return _TEXT_WIDTHS.get(shapes[pair.a][1], "unknown")
-    return "unknown"
+    inputs = {name: shapes[pair.a][1] for name, pair in pairs.items()}
+    marks = [mark for kind in families for mark in families[kind].naming.marks]
+    sure = {mark: mark.strength(told, inputs) for mark in marks}
+    best = max(sure, key=sure.__getitem__)
+    return best.family if sure[best] else "unknown"
 
 
 def require_family(family: str, naming: Naming, path: Path) -> None:
@@ -59,11 +52,3 @@ def require_family(family: str, naming: Naming, path: Path) -> None:
             where=str(path),
             hint=f"a base model of {family}",
         )
-
-
-def _is_flux(name: str) -> bool:
-    return bool(re.search(r"double_blocks|single_blocks|single_transformer_blocks", name))
-
-
-def _is_sdxl(name: str) -> bool:
-    return bool(re.match(r"lora_te2_|text_encoder_2\.|lora_unet_(input|middle|output)_block", name))

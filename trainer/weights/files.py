@@ -19,6 +19,7 @@ from trainer.weights import entry, layouts
 from trainer.weights.adapter import listed
 from trainer.weights.family import guess_family, require_family
 from trainer.weights.metadata import About, describe
+from trainer.weights.methods import require_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,7 +65,6 @@ class LoraFile:
         Raises:
             AdapterError: The file is damaged.
         """
-        import safetensors
         import safetensors.torch
 
         try:
@@ -159,8 +159,7 @@ def write(path: Path, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -
     import safetensors.torch
 
     plain = safetensors.torch.save(tensors)
-    entries = {**metadata, **_hashes(plain, tensors, metadata)}
-    write_atomically(path, _with_metadata(plain, entries))
+    write_atomically(path, _with_metadata(plain, {**metadata, **_hashes(plain, tensors, metadata)}))
 
 
 def read(path: Path) -> LoraFile:
@@ -173,10 +172,11 @@ def read(path: Path) -> LoraFile:
     metadata = header.pop("__metadata__", {})
     layout = layouts.detect(header)
     if layout is None:
+        require_plain(header, where=str(path))
         raise AdapterError(
             f"none of its {len(header)} tensors is a LoRA's: {listed(list(header))}",
             where=str(path),
-            hint="a plain LoRA; LoHa, LoKr and whole models are not read here",
+            hint="a plain LoRA; whole models are not read here",
         )
     pairs, unread = layouts.group(header, layout)
     shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}

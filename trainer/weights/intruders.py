@@ -21,6 +21,7 @@ import numpy as np
 from trainer.core.device import Plan
 from trainer.core.errors import AdapterError
 from trainer.weights.adapter import DENOISER
+from trainer.weights.layouts import Place, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,25 +123,30 @@ class Base:
         self.name = config.base
         self.naming = config.naming
         self._networks: dict[str, Any] = {DENOISER: model.denoiser, **model.text_encoders}
-        self._bases: dict[str, Basis] = {}
+        self._bases: dict[Place, Basis] = {}
 
-    def names(self, file: LoraFile) -> dict[str, str]:
-        """Our name of each module by the file's.
+    def places(self, file: LoraFile) -> dict[str, Place]:
+        """What each module of the file changes, by the file's name for it.
 
         Raises:
             AdapterError: The file is for another family, or more than plain LoRA.
         """
-        ours = list(file.weights(self.naming).alphas)
-        if len(ours) != len(file.pairs):
-            raise AdapterError("two of its modules have the same place", where=str(file.path))
-        return dict(zip(file.pairs, ours, strict=True))
+        file.weights(self.naming)
+        found = {name: place(name, self.naming, file.layout) for name in file.pairs}
+        return {name: where for name, where in found.items() if where is not None}
 
-    def weight(self, name: str) -> Array:
-        """A layer `(out, in)` by our own name; a convolution's kernel lies in its inputs.
+    def weight(self, where: Place) -> Array:
+        """A layer `(out, in)`; a convolution's kernel lies in its inputs.
 
         Raises:
             AdapterError: The model has no such layer.
         """
+        rows = np.vstack([self._weight(name) for name in where.names])
+        if where.original is not None and where.original.swaps(*rows.shape):
+            rows = np.roll(rows, len(rows) // 2, axis=0)
+        return rows
+
+    def _weight(self, name: str) -> Array:
         part, _, path = name.partition(".")
         try:
             weight = self._networks[part].get_submodule(path).weight
@@ -153,13 +159,13 @@ class Base:
         flat: Array = weight.detach().flatten(1).double().numpy()
         return flat
 
-    def basis(self, name: str) -> Basis:
+    def basis(self, where: Place) -> Basis:
         """A layer's decomposition, kept for the next time while there is room."""
-        if name in self._bases:
-            return self._bases[name]
-        basis = Basis.of(self.weight(name))
+        if where in self._bases:
+            return self._bases[where]
+        basis = Basis.of(self.weight(where))
         if sum(kept.bytes for kept in self._bases.values()) + basis.bytes <= _KEPT:
-            self._bases[name] = basis
+            self._bases[where] = basis
         return basis
 
 
@@ -202,7 +208,7 @@ def compare(
     modules: list[Module],
     factors: Mapping[str, Factors],
     base: Base,
-    own: Mapping[str, str],
+    own: Mapping[str, Place],
     hunt: Hunt,
 ) -> list[Module]:
     """The modules with the base layers' norms, and with intruders in those that change most.
@@ -211,7 +217,7 @@ def compare(
         modules: In any order, which is kept.
         factors: A and B by the modules' names.
         base: What the LoRA was trained on.
-        own: Our names by the modules' names.
+        own: What they change, by the modules' names.
         hunt: How far to look.
 
     Raises:
@@ -236,7 +242,7 @@ def compare(
     return list(found.values())
 
 
-def _weighed(module: Module, base: Base, own: str) -> Module:
+def _weighed(module: Module, base: Base, own: Place) -> Module:
     weight = base.weight(own)
     if weight.shape != module.shape:
         raise AdapterError(

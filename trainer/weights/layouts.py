@@ -11,17 +11,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from trainer.core.errors import AdapterError
 from trainer.weights import entry
 from trainer.weights.adapter import listed
+from trainer.weights.fusion import Factors, fuse, split, swap_halves
+from trainer.weights.methods import require_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trainer.families.naming import Naming
+    from trainer.families.naming import Naming, Original, PartNaming
 
 Layout = Literal["kohya", "diffusers"]
 
@@ -72,23 +74,50 @@ class Pair:
     alpha: str = ""
 
 
-def to_kohya(weights: Weights, naming: Naming) -> dict[str, Tensor]:
-    """Tensors as sd-scripts names them, with one alpha for all modules.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Our names of what a module of a file changes.
 
-    Diffusers reads the alpha of most modules as that of all attention and CLIP modules,
-    so where alphas differ the rest of the scale is multiplied into B.
+    Attributes:
+        names: One, or those of the members of `original`, in its order.
+        original: The first code's module that the file's is, where names differ.
+    """
+
+    names: tuple[str, ...]
+    original: Original | None = None
+
+
+def to_kohya(weights: Weights, naming: Naming) -> dict[str, Tensor]:
+    """Tensors as sd-scripts names them, with one alpha for all modules that keep their names.
+
+    Diffusers reads the alpha of most modules as that of all attention and CLIP modules of a
+    UNet's file, so where alphas differ the rest of the scale is multiplied into B. Modules that
+    the first code has as one are fused into one, with an alpha of its own.
     """
     import torch
 
     tensors: dict[str, Tensor] = {}
     alpha = weights.alpha
     down, up = SUFFIXES["kohya"]
+
+    def put(key: str, made: Factors) -> None:
+        tensors[key + down], tensors[key + up] = made.a.contiguous(), made.b.contiguous()
+        tensors[key + _ALPHA] = torch.tensor(made.alpha, dtype=torch.float32)
+
+    joined: dict[str, tuple[Original, dict[int, Factors]]] = {}
     for name, a, b, own in weights:
         part, path = naming.split(name)
-        key = f"{part.kohya}_{part.path_in_kohya(path).replace('.', '_')}"
-        tensors[key + down] = a.contiguous()
-        tensors[key + up] = (b if own == alpha else b * (own / alpha)).contiguous()
-        tensors[key + _ALPHA] = torch.tensor(alpha, dtype=torch.float32)
+        found = part.original_of(path)
+        if found is None:
+            key = f"{part.kohya}_{part.path_in_kohya(path).replace('.', '_')}"
+            put(key, Factors(a, b if own == alpha else b * (own / alpha), alpha))
+            continue
+        original, number, member = found
+        key = f"{part.kohya}_{original.name.format(number).replace('.', '_')}"
+        b = swap_halves(b) if original.swaps(b.shape[0], a.shape[1]) else b
+        joined.setdefault(key, (original, {}))[1][member] = Factors(a, b, own)
+    for key, (original, members) in joined.items():
+        put(key, fuse(members, original.shares))
     return tensors
 
 
@@ -111,9 +140,7 @@ def from_kohya(tensors: Mapping[str, Tensor], naming: Naming) -> Weights:
         AdapterError: A key names no module of the family, or is not plain LoRA.
     """
     pairs, unread = group(tensors, "kohya")
-    places = {key: _kohya_place(key, naming) for key in pairs}
-    _require_all_read(unread, places)
-    return _collect(tensors, pairs, places, {})
+    return _collect(tensors, pairs, _places(pairs, unread, naming, "kohya"), {})
 
 
 def from_diffusers(tensors: Mapping[str, Tensor], naming: Naming, metadata: str = "") -> Weights:
@@ -123,8 +150,7 @@ def from_diffusers(tensors: Mapping[str, Tensor], naming: Naming, metadata: str 
         AdapterError: A key names no module of the family, or is not plain LoRA.
     """
     pairs, unread = group(tensors, "diffusers")
-    places = {key: _diffusers_place(key, naming) for key in pairs}
-    _require_all_read(unread, places)
+    places = _places(pairs, unread, naming, "diffusers")
     told = entry.read(metadata)
     alphas = {
         key: entry.alpha_of(told, key, tensors[pair.a].shape[0]) for key, pair in pairs.items()
@@ -160,24 +186,43 @@ def fit(a: Sequence[int], b: Sequence[int]) -> bool:
     return len(a) == len(b) >= 2 and a[0] == b[1] > 0
 
 
-def _kohya_place(key: str, naming: Naming) -> str | None:
-    """Our name of the module that kohya's layout calls `key`; None when there is none."""
+def place(key: str, naming: Naming, layout: Layout) -> Place | None:
+    """What the module that a file calls `key` changes; None when it has no place in the family."""
+    return (_kohya_place if layout == "kohya" else _diffusers_place)(key, naming)
+
+
+def _kohya_place(key: str, naming: Naming) -> Place | None:
     for part in naming.parts:
         for prefix in (part.kohya, *part.also):
-            if key.startswith(f"{prefix}_"):
-                dotted = _with_dots(key.removeprefix(f"{prefix}_"), naming)
-                path = dotted and part.path_from_kohya(dotted)
-                return f"{part.part}.{path}" if path and naming.knows(path) else None
+            if not key.startswith(f"{prefix}_"):
+                continue
+            name = key.removeprefix(f"{prefix}_")
+            found = _original_place(part, name, "_")
+            if found is not None:
+                return found
+            dotted = _with_dots(name, naming)
+            path = dotted and part.path_from_kohya(dotted)
+            return Place((f"{part.part}.{path}",)) if path and naming.knows(path) else None
     return None
 
 
-def _diffusers_place(key: str, naming: Naming) -> str | None:
-    """Our name of the module that the Diffusers layout calls `key`; None when there is none."""
+def _diffusers_place(key: str, naming: Naming) -> Place | None:
     for part in naming.parts:
+        if part.dotted and key.startswith(f"{part.dotted}."):
+            return _original_place(part, key.removeprefix(f"{part.dotted}."), ".")
         if key.startswith(f"{part.diffusers}."):
             path = part.path_in_model(key.removeprefix(f"{part.diffusers}."))
-            return f"{part.part}.{path}" if naming.knows(path) else None
+            return Place((f"{part.part}.{path}",)) if naming.knows(path) else None
     return None
+
+
+def _original_place(part: PartNaming, name: str, joint: str) -> Place | None:
+    found = part.original_called(name, joint=joint)
+    if found is None:
+        return None
+    original, number = found
+    members = tuple(f"{part.part}.{member.format(number)}" for member in original.members)
+    return Place(members, original)
 
 
 def _with_dots(flat: str, naming: Naming) -> str | None:
@@ -187,37 +232,65 @@ def _with_dots(flat: str, naming: Naming) -> str | None:
     return ".".join(found) if "_".join(found) == flat else None
 
 
+def _places(
+    pairs: Mapping[str, Pair], unread: list[str], naming: Naming, layout: Layout
+) -> dict[str, Place]:
+    """Where each module of a file belongs.
+
+    Raises:
+        AdapterError: One belongs nowhere, or a tensor is no part of a plain LoRA.
+    """
+    if not pairs and not unread:
+        raise AdapterError("the file holds no LoRA")
+    require_plain(unread)
+    found = {key: place(key, naming, layout) for key in pairs}
+    unmatched = [*unread, *(key for key, where in found.items() if where is None)]
+    if unmatched:
+        raise AdapterError(
+            f"{len(unmatched)} keys of the file have no place in this model family: "
+            f"{listed(unmatched)}",
+            hint="a plain LoRA made for this family",
+        )
+    return {key: where for key, where in found.items() if where is not None}
+
+
 def _collect(
     tensors: Mapping[str, Tensor],
     pairs: Mapping[str, Pair],
-    places: Mapping[str, str | None],
+    places: Mapping[str, Place],
     alphas: Mapping[str, float],
 ) -> Weights:
     """Alpha is the file's own, else as `alphas` tells, else the rank."""
     weights = Weights({}, {})
     for key, pair in pairs.items():
-        name = places[key]
-        assert name is not None
         a, b = tensors[pair.a], tensors[pair.b]
         if not fit(a.shape, b.shape):
             raise AdapterError(
                 f"the tensors of {key!r} are no pair: A is {tuple(a.shape)}, B is {tuple(b.shape)}"
             )
-        weights.tensors[f"{name}.lora_A"] = a
-        weights.tensors[f"{name}.lora_B"] = b
-        weights.alphas[name] = (
+        alpha = (
             float(tensors[pair.alpha].item()) if pair.alpha else alphas.get(key, float(a.shape[0]))
         )
+        for name, own in _members(key, places[key], Factors(a, b, alpha)):
+            if name in weights.alphas:
+                raise AdapterError(f"two modules of the file change {name!r}, one is {key!r}")
+            weights.tensors[f"{name}.lora_A"], weights.tensors[f"{name}.lora_B"] = own.a, own.b
+            weights.alphas[name] = own.alpha
     return weights
 
 
-def _require_all_read(unread: list[str], places: Mapping[str, str | None]) -> None:
-    unmatched = [*unread, *(key for key, place in places.items() if place is None)]
-    if not places and not unread:
-        raise AdapterError("the file holds no LoRA")
-    if unmatched:
+def _members(key: str, where: Place, whole: Factors) -> Iterator[tuple[str, Factors]]:
+    """Our modules that one module of a file changes, each with its own factors."""
+    if where.original is None:
+        yield where.names[0], whole
+        return
+    shares = where.original.shares
+    if whole.b.shape[0] % sum(shares):
         raise AdapterError(
-            f"{len(unmatched)} keys of the file have no place in this model family: "
-            f"{listed(unmatched)}",
-            hint="a plain LoRA (no DoRA, LoHa or LoKr) made for this family",
+            f"the {whole.b.shape[0]} rows of {key!r} do not divide among {len(shares)} modules",
+            hint="a LoRA made for this family",
         )
+    for name, own in zip(where.names, split(whole, shares), strict=True):
+        if own is not None:
+            swaps = where.original.swaps(own.b.shape[0], own.a.shape[1])
+            yield name, replace(own, b=swap_halves(own.b)) if swaps else own

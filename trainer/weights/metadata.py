@@ -73,12 +73,12 @@ class About:
 def describe(about: About, weights: Weights) -> dict[str, str]:
     """All header entries, but for hashes, which `files.save` adds."""
     entries = {
-        **about.modelspec,
         **_network(weights),
         **_training(about),
         **_dataset(about),
         **_modelspec(about),
         **_own(about),
+        **about.modelspec,
     }
     return {key: str(value) for key, value in entries.items()}
 

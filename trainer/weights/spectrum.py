@@ -174,7 +174,7 @@ def spectrum(
     modules = [_measure(name, *pair, alphas[name]) for name, pair in sound.items()]
     opened = base if base is None or isinstance(base, Base) else Base(base)
     if opened is not None:
-        modules = compare(modules, sound, opened, opened.names(file), Hunt(looked, progress))
+        modules = compare(modules, sound, opened, opened.places(file), Hunt(looked, progress))
     made = Spectrum(
         name=path.name,
         family=file.family,

@@ -11,7 +11,7 @@ from tests.trainer.training import tiny_job
 from trainer.core.errors import ConfigError, DatasetError
 from trainer.core.events import Warned
 from trainer.data.folder import scan
-from trainer.data.gather import gather
+from trainer.data.gather import choose, gather
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def gathered(job):
 
     told = []
     model = job.model.load(device.plan("cpu", "fp32"))
-    material = gather(job, model, scan(job.dataset), lambda progress: None, told.append)
+    chosen = choose(job, model, scan(job.dataset), told.append)
+    material = gather(job, model, chosen, lambda progress: None, told.append)
     return material, [event.message for event in told if isinstance(event, Warned)]
 
 

@@ -290,3 +290,14 @@ def test_a_convolution_that_trains_is_left_alone():
     assert pack(network) == PackReport(
         adapted=0, attention=0, convolutions=0, left=1, linear=0, packed_gib=0.0
     )
+
+
+@pytest.mark.parametrize(
+    ("channels", "packed"),
+    [((320, 640), True), ((1920, 640), True), ((320, 192), False), ((768, 320), False)],
+    ids=str,
+)
+def test_a_convolution_whose_order_varies_with_the_picture_keeps_its_plain_weight(channels, packed):
+    layer = nn.Conv2d(*channels, 3, padding=1).requires_grad_(False)
+    pack(nn.Sequential(layer))
+    assert (type(layer) is PackedConv2d) is packed

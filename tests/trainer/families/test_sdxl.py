@@ -215,9 +215,10 @@ def batch_of(model):
         ({}, 0.0),
         ({}, 5.0),
         ({"prediction_type": "v_prediction"}, 0.0),
+        ({"prediction_type": "v_prediction"}, 5.0),
         ({"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}, 0.0),
     ],
-    ids=["epsilon", "min-SNR", "velocity", "velocity to zero signal"],
+    ids=["epsilon", "min-SNR", "velocity", "velocity and min-SNR", "velocity to zero signal"],
 )
 def test_the_loss_is_that_of_the_diffusers_example_script(tmp_path, settings, gamma):
     folder = write_tiny_sdxl(tmp_path / "model", **settings)
@@ -232,7 +233,11 @@ def test_the_loss_is_that_of_the_diffusers_example_script(tmp_path, settings, ga
 
 
 def script_losses(pipeline, batch, gamma):
-    """The lines of train_dreambooth_lora_sdxl.py between the noise and the loss, a picture each."""
+    """The lines of train_dreambooth_lora_sdxl.py between the noise and the loss, a picture each.
+
+    Min-SNR for velocity is that of train_text_to_image_lora_sdxl.py and of the paper; the first
+    script adds 1 to the weight instead of dividing by SNR + 1.
+    """
     unet, scheduler = pipeline.unet, pipeline.scheduler
     model_input, noise, timesteps = batch.latents, batch.noise, batch.times
     noisy_model_input = scheduler.add_noise(model_input, noise, timesteps)
@@ -277,7 +282,8 @@ def script_losses(pipeline, batch, gamma):
     if gamma:
         snr = compute_snr(scheduler, timesteps)
         pair = torch.stack([snr, gamma * torch.ones_like(timesteps)], dim=1)
-        loss = loss * pair.min(dim=1)[0] / snr
+        over = snr if scheduler.config.prediction_type == "epsilon" else snr + 1
+        loss = loss * pair.min(dim=1)[0] / over
     return loss
 
 

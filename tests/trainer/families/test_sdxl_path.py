@@ -9,10 +9,12 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from analysis.analyse import analyse
+from analysis.crew import Crew
 from analysis.judgements.base import Shown
 from analysis.losses import Judge
 from analysis.reference import shelf
-from app.sweeps import Named, sweep_of, sweep_of_run
+from analysis.sweep import sweep_of_run
+from app.sweeps import Named, sweep_of
 from tests.conftest import write_pictures
 from tests.trainer.training import lora_bytes, tiny_job, train_here
 from tests.trainer.weights.tiny_models import about, randomise
@@ -20,7 +22,7 @@ from trainer.adapters.lora import LoraConfig
 from trainer.core import events
 from trainer.core.device import Plan
 from trainer.core.errors import AdapterError, ConfigError, ProofError
-from trainer.core.toml import merge
+from trainer.core.trees import merge
 from trainer.engine.bank import Bank, Row
 from trainer.engine.sampling import Recipe, encode, render_arrays, use_lora
 from trainer.families.sd import SdConfig
@@ -271,7 +273,7 @@ def test_pictures_that_a_sweep_compares_with_tell_their_own_sizes(trained):
     assert control.frame == (64, 48, 0, 0, 64, 48)
     judge = Judge(model, Bank(model, {}), {}, draws=2, together=2)
     cut, whole = (
-        judge.column([], [shown], lambda done, total: None).control
+        judge.column("sizes", [], [shown], Crew(), lambda done, total: None).control
         for shown in (there.training[0], replace(there.training[0], frame=(64, 64, 0, 0, 64, 64)))
     )
     assert cut.shape == (1, 2)

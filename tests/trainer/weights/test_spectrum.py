@@ -13,7 +13,7 @@ from trainer.core.errors import AdapterError
 from trainer.families.sd import NAMING, SdConfig
 from trainer.weights import files
 from trainer.weights.intruders import Base, Basis, look
-from trainer.weights.layouts import Weights
+from trainer.weights.layouts import Place, Weights
 from trainer.weights.spectrum import effective_rank, spectrum
 from trainer.weights.spectrum_words import place
 
@@ -233,7 +233,7 @@ def test_intruders_are_those_of_the_full_decomposition(shape, strength):
 
 def planted(base, *, intrudes):
     """An update of rank 1, as strong as the layer: along its own strongest direction, or not."""
-    name = "denoiser.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    name = Place(("denoiser.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k",))
     basis = base.basis(name)
     spread = np.full(len(basis.s), len(basis.s) ** -0.5)
     b = basis.u @ spread if intrudes else basis.u[:, 0]
@@ -258,7 +258,7 @@ def test_an_update_along_the_base_s_own_directions_does_not_intrude(demo, writte
 
 def test_a_layer_is_decomposed_once_for_several_files(demo, written):
     spectrum(written(planted(demo, intrudes=True)), demo)
-    name = "denoiser.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
+    name = Place(("denoiser.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k",))
     assert demo.basis(name) is demo.basis(name)
 
 

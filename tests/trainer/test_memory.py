@@ -1,0 +1,187 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.trainer.training import lora_bytes, tiny_job, train_here
+from trainer.core import events
+from trainer.core.device import Plan, Thrift
+from trainer.core.errors import ConfigError, ResourceError, RunError
+from trainer.engine.bank import Bank, Row
+from trainer.engine.memory import fitted, phases, tiers
+from trainer.engine.sampling import Recipe, encode, render_arrays, use_lora
+from trainer.families.folder import ModelFolder
+from trainer.preflight import plan_of, preflight
+from trainer.weights.files import read
+
+GIB = 2**30
+
+
+@pytest.fixture
+def make_job(tiny_flux, pictures, tmp_path):
+    folder = pictures(count=4)
+
+    def make(**changes):
+        sizes = {"model": {"kind": "flux", "base": str(tiny_flux), "resolution": 64}}
+        return tiny_job(tiny_flux, folder, tmp_path / "runs", **sizes | changes)
+
+    return make
+
+
+@pytest.mark.parametrize("bits", ["int8", "fp8", "nf4"])
+def test_a_run_on_weights_in_fewer_bits_trains_saves_and_is_proven(make_job, bits):
+    run, told = train_here(make_job(memory={"base": bits, "text": bits}, save={"diffusers": True}))
+    proven = [event for event in told if isinstance(event, events.Proven)]
+    assert len(proven) == 2
+    assert all(one.moved > 0 for one in proven)
+    exact, _ = train_here(make_job(save={"diffusers": True}))
+    assert lora_bytes(run) != lora_bytes(exact)
+
+
+def test_a_stopped_run_on_8_bits_ends_as_one_that_was_not(make_job):
+    whole, _ = train_here(make_job(memory={"base": "int8"}))
+    run, _ = train_here(make_job(memory={"base": "int8"}), stop_after=1)
+    train_here(run.job, run=run)
+    assert lora_bytes(run) == lora_bytes(whole)
+
+
+def test_resuming_on_other_weights_is_refused(make_job):
+    run, _ = train_here(make_job(), stop_after=1)
+    text = run.job_path.read_text(encoding="utf-8")
+    run.job_path.write_text(text.replace('base = "plain"', 'base = "int8"', 1), encoding="utf-8")
+    with pytest.raises(RunError, match="computes in fp32, and here fp32 with int8 weights"):
+        train_here(run.job, run=run)
+
+
+def test_parts_are_read_when_they_are_needed_and_freed_before_the_next(make_job, monkeypatch):
+    read = ModelFolder.part
+    order = []
+
+    def reading(self, name, plan):
+        order.append(name)
+        return read(self, name, plan)
+
+    monkeypatch.setattr(ModelFolder, "part", reading)
+    monkeypatch.setattr("trainer.train.prove", lambda *given: [])
+    train_here(make_job())
+    assert order == ["text_encoder", "text_encoder_2", "vae", "transformer"]
+
+
+def test_reading_parts_at_once_changes_nothing_of_what_is_learned(make_job):
+    runs = [train_here(make_job(memory={"staged": staged}))[0] for staged in (True, False)]
+    assert lora_bytes(runs[0]) == lora_bytes(runs[1])
+
+
+def test_recomputing_half_of_the_blocks_learns_the_same(make_job):
+    runs = [
+        train_here(make_job(memory={"recompute": share}, compute={"gradient_checkpointing": on}))[0]
+        for on, share in ((False, 1.0), (True, 0.5))
+    ]
+    assert lora_bytes(runs[0]) == lora_bytes(runs[1])
+
+
+# The plan
+
+
+@pytest.fixture
+def large(make_job):
+    """A job, and an outline of FLUX.1's size."""
+    job = make_job()
+    outline = replace(
+        job.model.outline(job.adapter.targets),
+        weights={
+            "transformer": 11_900_000_000,
+            "text_encoder": 123_000_000,
+            "text_encoder_2": 4_760_000_000,
+            "vae": 84_000_000,
+        },
+        holdable={
+            "transformer": 11_700_000_000,
+            "text_encoder_2": 4_600_000_000,
+            "text_encoder": 0,
+        },
+        kept=12 * GIB,
+        recomputed=GIB // 2,
+        block=GIB // 2,
+    )
+    return job, outline
+
+
+def test_a_target_chooses_the_fastest_plan_that_fits(large):
+    job, outline = large
+    plan = Plan("cuda", "bf16", thrift=Thrift(staged=True))
+    chosen = {gib: fitted(job, plan, outline, gib * GIB) for gib in (80, 32, 24, 12)}
+    told = {gib: (one.checkpointing, one.thrift.base) for gib, one in chosen.items()}
+    assert told == {
+        80: (False, "plain"),
+        32: (True, "plain"),
+        24: (True, "int8"),
+        12: (True, "nf4"),
+    }
+    assert fitted(job, plan, outline, 7 * GIB).thrift.offload > 0
+
+
+def test_each_tier_takes_less_than_the_one_before(large):
+    job, outline = large
+    plan = Plan("cuda", "bf16", thrift=Thrift(staged=True))
+    peaks = [phases(job, tier, outline).peak for tier in tiers(job, plan)]
+    first = peaks[:4]
+    assert first == sorted(first, reverse=True)
+    assert len(set(first)) == 4
+
+
+def test_a_target_that_no_plan_meets_is_refused_with_the_least_that_would_do(make_job):
+    job = make_job(memory={"target_gib": 0.1})
+    with pytest.raises(ConfigError, match=r"64 px .* into 0\.1 GiB: the thriftiest plan takes"):
+        plan_of(job)
+
+
+def test_the_plan_is_told_before_anything_is_loaded(make_job, monkeypatch):
+    from trainer.data.folder import scan
+
+    job = make_job(memory={"base": "nf4"}, compute={"gradient_checkpointing": True})
+    monkeypatch.setattr(ModelFolder, "part", None)
+    told = preflight(job, plan_of(job), scan(job.dataset)).facts["memory plan"]
+    assert told.startswith("transformer nf4 ")
+    assert "text encoders freed after caching" in told
+    assert "(recomputed)" in told
+    assert ", peak " in told
+
+
+def test_a_full_memory_says_what_was_in_it_and_what_takes_less(make_job, monkeypatch):
+    from trainer.families.flux import Flux
+
+    losses = Flux.losses
+    calls = []
+
+    def full(self, batch):
+        calls.append(batch)
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return losses(self, batch)
+
+    monkeypatch.setattr(Flux, "losses", full)
+    with pytest.raises(ResourceError, match=r"full at step 2 .*: transformer 0\.0 GiB") as raised:
+        train_here(make_job())
+    assert "the last good checkpoint is step-000001" in raised.value.problem
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("bits", ["int8", "nf4"])
+def test_a_sweep_renders_on_weights_in_fewer_bits_what_one_lora_alone_gives(make_job, bits):
+    run, _ = train_here(make_job(memory={"base": bits}))
+    path = sorted(run.lora.glob("*.safetensors"))[-1]
+    recipe = Recipe((64, 64), 2, 1.0)
+
+    def load():
+        return run.job.model.load(Plan("cpu", "fp32", thrift=Thrift(base=bits, text=bits)))
+
+    model = load()
+    bank = Bank(model, {"lora": read(path).weights(run.job.model.naming)})
+    words = encode(model, ["a fox"], "").repeated(2)
+    with bank.rows([Row(), Row("lora", 1.0)]):
+        plain, ours = render_arrays(model, words, [3, 3], recipe)
+    alone = load()
+    use_lora(alone, path)
+    (theirs,) = render_arrays(alone, encode(alone, ["a fox"], ""), [3], recipe)
+    assert abs(ours - theirs).max() < 1e-4 < abs(ours - plain).max()

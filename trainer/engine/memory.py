@@ -1,0 +1,216 @@
+"""How much memory a run takes, phase by phase, and which plan fits into how much.
+
+Checked against measured peaks by benchmarks/memory.py; docs/memory.md shows the table. It does not
+know how much memory there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from trainer.core.device import Thrift
+from trainer.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trainer.core.device import Bits, Plan
+    from trainer.families.outline import Outline
+    from trainer.job.config import JobConfig
+
+GIB = 2**30
+OWN = int(0.95 * GIB)
+"""Of Python and its libraries, on the CPU; of a card's context, about as much."""
+STATE = 3
+"""A checkpoint holds the adapter and two moments of it."""
+_WORK = 1.3
+"""Times what is kept that the backward pass takes, with the gradients it works with."""
+_ENCODE = 8
+"""Times the first level's activations that encoding a picture takes."""
+_FIRST_LEVEL = 128
+"""Channels there, in the VAEs of all families."""
+_BITS: dict[Bits, float] = {"int8": 8.03, "fp8": 8.03, "nf4": 4.5}
+"""Bits of a held weight with its share of scales; nf4 has 0.5 more for one fp32 each 64."""
+_DOUBLE = 4.13
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """Bytes at the peak of each phase, the libraries' own among them.
+
+    Attributes:
+        words: Encoding captions.
+        pictures: Encoding pictures.
+        steps: Training.
+        weights: Of these, the frozen denoiser.
+        kept: What the forward pass keeps for the backward pass, and what that works with.
+        adapter: The adapter, its gradients, moments and mean.
+    """
+
+    words: int
+    pictures: int
+    steps: int
+    weights: int
+    kept: int
+    adapter: int
+
+    @property
+    def peak(self) -> int:
+        """The largest phase."""
+        return max(self.words, self.pictures, self.steps)
+
+
+def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
+    """What each phase of a run takes on the plan's device."""
+    wide = 4 if plan.precision == "fp32" else 2
+    thrift = plan.thrift
+    texts = [name for name in outline.weights if name.startswith("text")]
+    words = sum(_held(outline, name, thrift.text, wide, double=thrift.double) for name in texts)
+    vae = wide * outline.weights.get("vae", 0)
+    (network,) = (name for name in outline.weights if name not in (*texts, "vae"))
+    weights = _held(outline, network, thrift.base, wide, double=thrift.double)
+    if plan.device != "cpu":
+        weights -= int(thrift.offload * _held_alone(outline, network, thrift.base, wide))
+    if plan.packed:
+        weights *= 2
+    kept, adapter = _kept(job, plan, outline), _adapter(job, outline)
+    encode = _ENCODE * wide * _FIRST_LEVEL * job.model.resolution**2
+    live = words if job.text_encoder.train or job.dataset.captions_vary else 0
+    rendering = weights if job.prior.enabled and job.prior.folder is None else 0
+    own = OWN if thrift.staged else OWN + words + vae + weights
+    return Phases(
+        words=own + (words if thrift.staged else 0),
+        pictures=own + encode + (vae + live + rendering if thrift.staged else 0),
+        steps=own + kept + adapter + (weights + live if thrift.staged else 0),
+        weights=weights,
+        kept=kept,
+        adapter=adapter,
+    )
+
+
+def _held(outline: Outline, part: str, bits: Bits, wide: int, *, double: bool) -> int:
+    count = outline.weights[part]
+    if bits == "plain":
+        return wide * count
+    holdable = outline.holdable[part]
+    each = _DOUBLE if bits == "nf4" and double else _BITS[bits]
+    return wide * (count - holdable) + int(holdable * each / 8)
+
+
+def _held_alone(outline: Outline, part: str, bits: Bits, wide: int) -> int:
+    """Bytes of the layers that can wait in main memory."""
+    return int(outline.holdable[part] * (wide if bits == "plain" else _BITS[bits] / 8))
+
+
+def _kept(job: JobConfig, plan: Plan, outline: Outline) -> int:
+    """Activations of the pictures that one device trains together."""
+    pictures = -(-job.schedule.batch_size // job.compute.processes)
+    pictures *= 2 if job.prior.enabled else 1
+    wide = 2 if plan.precision == "fp32" else 1
+    kept = outline.kept
+    if plan.checkpointing:
+        share = plan.thrift.recompute
+        kept = int(share * outline.recomputed + (1 - share) * outline.kept) + outline.block
+    return int(_WORK * kept * pictures * wide)
+
+
+def _adapter(job: JobConfig, outline: Outline) -> int:
+    means = 1 if job.schedule.ema else 0
+    return int(4 * (2 + job.optimizer.moments + means) * parameters(job, outline))
+
+
+def parameters(job: JobConfig, outline: Outline) -> int:
+    """How many parameters train."""
+    layers = [*outline.adapted.values()]
+    for encoder in job.text_encoder.chosen(outline.text_adapted):
+        layers += outline.text_adapted[encoder].values()
+    return sum(job.adapter.rank * (i + o) for i, o in layers)
+
+
+def proof_thrift(thrift: Thrift, *, spare: bool) -> Thrift:
+    """How the proof holds the base model: exactly, or in 8 bits where that was or must be spared.
+
+    Both compared pictures come from the same weights, so that rounding them changes no finding.
+    """
+    if thrift.base == "plain" and not spare:
+        return Thrift()
+    base: Bits = "int8" if thrift.base == "plain" else thrift.base
+    return Thrift(base=base, text="int8", double=thrift.double, staged=True)
+
+
+def proof(job: JobConfig, plan: Plan, outline: Outline) -> int:
+    """Bytes at the peak of the proof: fp32, unless the run's own weights are held in fewer bits."""
+    thrift = proof_thrift(plan.thrift, spare=False)
+    if thrift.base == "plain":
+        return 4 * (sum(outline.weights.values()) + parameters(job, outline)) + OWN
+    plain = replace(plan, precision="fp32", thrift=thrift, checkpointing=False, packed=False)
+    found = phases(job, plain, outline)
+    return max(found.words, OWN + found.weights + 8 * parameters(job, outline))
+
+
+def memory_in_words(plan: Plan, outline: Outline, found: Phases) -> str:
+    """The plan and what it takes, as a person reads it before anything is loaded."""
+    texts = [name for name in outline.weights if name.startswith("text")]
+    (network,) = (name for name in outline.weights if name not in (*texts, "vae"))
+    thrift = plan.thrift
+    held = "" if thrift.base == "plain" else f" {thrift.base}"
+    told = [f"{network}{held} {found.weights / GIB:.1f} GiB"]
+    if thrift.offload and plan.device != "cpu":
+        told[0] += f" ({thrift.offload:.0%} of its blocks wait in main memory)"
+    told.append(f"activations {found.kept / GIB:.1f} GiB" + _recomputed(plan))
+    told.append(f"adapter and optimizer {found.adapter / GIB:.2f} GiB")
+    if thrift.staged:
+        text = "" if thrift.text == "plain" else f" in {thrift.text}"
+        told.append(f"text encoders{text} freed after caching ({found.words / GIB:.1f} GiB then)")
+    return ", ".join(told)
+
+
+def _recomputed(plan: Plan) -> str:
+    if not plan.checkpointing:
+        return ""
+    share = plan.thrift.recompute
+    return " (recomputed)" if share == 1 else f" ({share:.0%} of blocks recomputed)"
+
+
+def tiers(job: JobConfig, plan: Plan) -> Iterator[Plan]:
+    """Plans from the fastest to the thriftiest; each gives up a little more than the one before."""
+    asked = job.memory.thrift
+    offloads = (0.0,) if plan.device == "cpu" else (0.0, 0.5, 1.0)
+    staged = replace(plan, thrift=replace(asked, staged=True))
+    yield staged
+    yield replace(staged, checkpointing=True)
+    choices: tuple[Bits, ...] = ("int8", "nf4")
+    for bits in choices:
+        thrift = replace(staged.thrift, base=bits, text=bits)
+        yield replace(staged, packed=False, checkpointing=True, thrift=thrift)
+    for share in offloads[1:]:
+        thrift = replace(staged.thrift, base="int8", text="nf4", offload=share)
+        yield replace(staged, packed=False, checkpointing=True, thrift=thrift)
+
+
+def fitted(job: JobConfig, plan: Plan, outline: Outline, target: int) -> Plan:
+    """The fastest plan whose peak is at most `target` bytes.
+
+    Raises:
+        ConfigError: None is; tells the least that would do.
+    """
+    least = None
+    for tier in tiers(job, plan):
+        peak = phases(job, tier, outline).peak
+        if peak <= target:
+            return tier
+        least = peak if least is None else min(least, peak)
+    assert least is not None, "there is always a first tier"
+    raise ConfigError(
+        f"{job.model.resolution} px with batches of {job.schedule.batch_size} does not fit into "
+        f"{target / GIB:.1f} GiB: the thriftiest plan takes {least / GIB:.1f} GiB",
+        where="memory.target_gib",
+        hint=_smaller(job),
+    )
+
+
+def _smaller(job: JobConfig) -> str:
+    if job.schedule.batch_size > 1:
+        return "a smaller schedule.batch_size (and more schedule.accumulate)"
+    return "a smaller model.resolution, or a larger memory.target_gib"

@@ -1,0 +1,1 @@
+"""Other trainers' settings, read into ours: one file each, found by looking."""

@@ -1,0 +1,1 @@
+"""How networks hold their weights and compute, whatever family they are of."""
