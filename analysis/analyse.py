@@ -17,16 +17,17 @@ import numpy as np
 
 from analysis import report, words
 from analysis.budget import budget_of, require_enough, require_room
+from analysis.crew import Crew, Stop, StoppedError
 from analysis.findings import Findings, facts_of, write_findings
-from analysis.judgements.base import Shelf, Shown, judgements
+from analysis.hands import hire
+from analysis.judgements.base import Shelf, judgements
 from analysis.losses import Judge
 from analysis.marks import Marks, lacking
 from analysis.measures import asked_for
 from analysis.preview import preview
 from analysis.race import Racer, shots_of
 from analysis.ranking import Ranking, finer, rank
-from analysis.reference import ModelEye, shelf
-from analysis.renders import StoppedError
+from analysis.reference import ModelEye
 from analysis.studio import Studio, open_studio
 from analysis.summary import summary
 from analysis.sweep import Sweep
@@ -36,8 +37,6 @@ from trainer.core.errors import COMPLETED, UNDECIDED
 from trainer.core.events import Decided, Emit, Planned, Preparing, Warned
 from trainer.weights.metadata import versions
 
-Stop = Callable[[], bool]
-
 
 def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
     """Do what the sweep asks, rendering only what is missing; the exit code.
@@ -46,19 +45,27 @@ def analyse(sweep: Sweep, emit: Emit, stop: Stop) -> int:
         StoppedError: Somebody asked to stop; what is rendered is kept.
         UserError: Whatever a person can mend.
     """
+    config = sweep.config
+    asked_for(config.analysis.metrics, config.analysis.weight_of)
+    with hire(sweep, emit) as crew:
+        return _analyse(sweep, open_studio(sweep, config, emit), crew, emit, stop)
+
+
+def _analyse(sweep: Sweep, studio: Studio, crew: Crew, emit: Emit, stop: Stop) -> int:
     asked = sweep.config.analysis
-    asked_for(asked.metrics, asked.weight_of)
-    studio = open_studio(sweep, emit)
     emit(Planned({k: str(v) for k, v in preview(studio.config, studio.checkpoints).items()}))
     require_enough(studio)
     require_room(sweep, studio)
+    studio.gallery.take_in()
     began = time.perf_counter()
-    new = sum(not studio.gallery.has(cell) for cell in studio.controls)
-    studio.renderer.fill(studio.controls, studio.together, emit, stop)
+    new = [cell for cell in studio.controls if not studio.gallery.has(cell)]
+    races = bool(asked.minutes or asked.renders)
+    together = crew.portion(len(studio.controls), studio.together) if races else studio.together
+    studio.renderer.fill(studio.controls, together, crew, emit, stop)
     took = time.perf_counter() - began
-    work = _Work.begin(sweep, studio, emit, stop)
+    work = _Work.begin(sweep, studio, crew, emit, stop)
     settings = list(studio.settings)
-    budget = budget_of(sweep, studio, (new, took), emit)
+    budget = budget_of(sweep, studio, (len(new), took), emit)
     if budget:
         work.race(settings, budget)
     else:
@@ -78,6 +85,7 @@ class _Work:
 
     sweep: Sweep
     studio: Studio
+    crew: Crew
     marks: Marks
     judge: Judge
     shelf: Shelf
@@ -87,12 +95,13 @@ class _Work:
     stop: Stop
     judged: dict[Setting, dict[str, Any]]
     bases: dict[str, Any]
+    dropped: frozenset[Setting] = frozenset()
 
     @classmethod
-    def begin(cls, sweep: Sweep, studio: Studio, emit: Emit, stop: Stop) -> _Work:
+    def begin(cls, sweep: Sweep, studio: Studio, crew: Crew, emit: Emit, stop: Stop) -> _Work:
         """Gather what the pictures are compared with, and see what can be measured."""
         asked = studio.config.analysis
-        there = _with_classes(shelf(studio.config, studio.model, studio.recipe.size, emit), studio)
+        there = studio.shelf(emit)
         kinds = [prompt.kind for prompt in studio.prompts]
         wanted = asked_for(asked.metrics, asked.weight_of)
         missing = lacking(wanted, there, kinds, len(studio.seeds))
@@ -102,16 +111,10 @@ class _Work:
         marks = Marks(studio, configs, there, None)
         usual = [marks.picture(c) for c in studio.controls if studio.gallery.has(c)]
         marks.eye = ModelEye(studio.model, usual, studio.together)
-        judge = Judge(
-            studio.model,
-            studio.bank,
-            studio.names,
-            draws=asked.draws,
-            together=2 * studio.together,
-        )
+        judge = studio.judge()
         facts = [Facts(n, c.axis, c.better, c.counts) for n, c in configs.items()]
         rules = Rules(asked.rule, weights=asked.weight_of)
-        work = cls(sweep, studio, marks, judge, there, facts, rules, emit, stop, {}, {})
+        work = cls(sweep, studio, crew, marks, judge, there, facts, rules, emit, stop, {}, {})
         work.score(studio.controls)
         work.rules = replace(rules, allowances=work.allowances())
         return work
@@ -132,7 +135,7 @@ class _Work:
     def grid(self, settings: Sequence[Setting]) -> None:
         """Render, score and judge all of these settings."""
         cells = self.studio.cells(settings)
-        self.studio.renderer.fill(cells, self.studio.together, self.emit, self.stop)
+        self.studio.renderer.fill(cells, self.studio.together, self.crew, self.emit, self.stop)
         self.score(cells)
         self.ask(settings)
 
@@ -150,11 +153,14 @@ class _Work:
         while True:
             asked = racer.next(self.table(settings), self.marks.copies_of(settings))
             if asked is None:
+                ran = {settings[i] for i in racer.alive}
+                self.dropped = frozenset(settings) - ran
                 return
             alive, (prompt, seed) = asked
             place = prompt * len(studio.seeds) + seed
             cells = [studio.cells([settings[i]])[place] for i in alive]
-            studio.renderer.fill(cells, studio.together, self.emit, self.stop)
+            together = self.crew.portion(len(cells), studio.together)
+            studio.renderer.fill(cells, together, self.crew, self.emit, self.stop)
             self.score(cells)
 
     def score(self, cells: Sequence[Any]) -> None:
@@ -180,7 +186,7 @@ class _Work:
             pictures = judgements[name].model_validate({}).pictures(self.shelf)
             if not pictures:
                 continue
-            column = self.judge.column(new, pictures, self._progress("judgement"))
+            column = self.judge.column(name, new, pictures, self.crew, self._progress("judgement"))
             self.bases[name] = column.control
             for setting, values in zip(new, column.values, strict=True):
                 self.judged.setdefault(setting, {})[name] = values
@@ -191,7 +197,7 @@ class _Work:
             name: Column(np.stack([self.judged[s][name] for s in settings]), base)
             for name, base in self.bases.items()
         }
-        return replace(self.marks.table(settings), judged=judged)
+        return replace(self.marks.table(settings), judged=judged, dropped=self.dropped)
 
     def ranked(self, settings: Sequence[Setting]) -> Ranking:
         """The ranking of these settings."""
@@ -270,19 +276,3 @@ class _Work:
                 "held_out": [shown.name for shown in self.shelf.held_out],
             },
         )
-
-
-def _with_classes(there: Shelf, studio: Studio) -> Shelf:
-    """Where there are no class pictures, the base model's own of plain prompts stand for them."""
-    from PIL import Image
-
-    if there.classes:
-        return there
-    plain = {prompt.text for prompt in studio.prompts if prompt.kind == "plain"}
-    shown = []
-    for cell in studio.controls:
-        if cell.prompt in plain and studio.gallery.has(cell):
-            with Image.open(studio.gallery.path(cell)) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-            shown.append(Shown.whole(f"control, seed {cell.seed}", pixels, cell.prompt))
-    return replace(there, classes=shown)

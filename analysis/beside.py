@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,18 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from analysis.measures import asked_for
 from analysis.metrics.memorised import copies
 from analysis.reference import pictures_in
-from analysis.scoring import References
+from analysis.scoring import Reading, References
+from trainer.core.errors import DatasetError
 from trainer.core.events import Event, Warned
+from trainer.data.image import header, read
 
 if TYPE_CHECKING:
     from analysis.judgements.base import Shown
     from analysis.metrics.base import MetricConfig
     from analysis.pictures import Folder, Found
+    from analysis.pictures.seats import Seats
     from analysis.scoring import Scored
     from analysis.table import Table
 
@@ -86,30 +89,41 @@ def references_of(place: Path | None, usable: list[Found], notes: list[str]) -> 
         if isinstance(event, Warned):
             notes.append(event.message)
 
-    with Image.open(usable[0].path) as first:
-        size = first.size
-    return pictures_in(place, size, note)
+    size = _first_size(usable)
+    return pictures_in(place, size, note) if size else []
+
+
+def _first_size(usable: Sequence[Found]) -> tuple[int, int] | None:
+    """Width and height of the first picture that can be read."""
+    reading = Reading()
+    for found in usable:
+        with contextlib.suppress(DatasetError):  # it has a row with the reason
+            return header(found.path, max_megapixels=reading.max_megapixels)
+    return None
 
 
 def copies_of(
-    table: Table, scored: Mapping[Found, Scored], training: Sequence[Shown]
+    seats: Seats, scored: Mapping[Found, Scored], training: Sequence[Shown]
 ) -> list[dict[str, Any]]:
     """Pictures that are copies of training pictures, as report.json lists them."""
-    prompts = sorted({f.prompt for f in scored})
+    reading = Reading()
     found = []
     for picture, told in scored.items() if training else ():
         if told.fault is not None:
             continue
-        with Image.open(picture.path) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
+        image = read(
+            picture.path, background=reading.background, max_megapixels=reading.max_megapixels
+        )
+        pixels = np.asarray(image)
+        _, prompt, seed = seats[picture]
         (copy,) = copies([pixels], [shown.pixels for shown in training])
         if copy is not None:
             found.append(
                 {
                     "epoch": picture.epoch,
                     "strength": picture.strength,
-                    "prompt": prompts.index(picture.prompt),
-                    "seed": table.seeds.index(picture.seed),
+                    "prompt": prompt,
+                    "seed": seed,
                     "training": training[copy.training].name,
                     "similarity": copy.similarity,
                 }

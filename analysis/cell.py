@@ -194,5 +194,5 @@ def _number(file: LoraFile, what: str) -> int | None:
 
 def _epoch_of_name(path: Path) -> int | None:
     """The number that trainers put at the end of a file's name: `-e0004`, `_e9`, `-000004`."""
-    match = re.search(r"(?:[-_ ]e(?:poch)?[-_ ]?(\d+)|-(\d{2,}))$", path.stem)
+    match = re.search(r"(?:[-_ ]e(?:poch)?[-_ ]?(\d+)|-(0\d+))$", path.stem)
     return int(match[1] or match[2]) if match else None

@@ -108,6 +108,7 @@ def as_dict(findings: Findings) -> dict[str, Any]:
         ],
         "summary": [dict(row) for row in findings.summary],
         "judged": _judged(table),
+        "judged_base": {name: _spread(c.control) for name, c in table.judged.items()},
         "verdict": dict(findings.verdict),
         "references": {name: list(names) for name, names in findings.references.items()},
     }

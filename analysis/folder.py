@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from PIL import Image
 from analysis import words
 from analysis.beside import Beside, copies_of, measures_of, references_of, shares_of
 from analysis.findings import Findings, Spot, facts_of, write_findings
+from analysis.pictures.seats import Seats, seats_of, seeds_of
 from analysis.ranking import rank
 from analysis.report import write as write_report
-from analysis.scoring import Item, References, Scored, score
+from analysis.scoring import Item, Progress, References, Scored, score
 from analysis.summary import summary
 from analysis.table import Column, Prompt, Setting, Table
 from analysis.vetoes import Facts, Rules
@@ -31,15 +33,21 @@ if TYPE_CHECKING:
 
 
 def analyse_folder(
-    folder: Folder, *, rule: str, to: Path | None, beside: Beside | None = None
+    folder: Folder,
+    *,
+    rule: str,
+    to: Path | None,
+    beside: Beside | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None, list[str], int]:
     """Score and rank a folder's pictures.
 
     Args:
         folder: The pictures and their controls.
         rule: How to choose.
-        to: A new folder for the report; None writes none.
+        to: A folder for the report: a new one, or that of its work; None writes none.
         beside: What else they are measured by and compared with.
+        progress: Told how many pictures are scored, of how many.
 
     Returns:
         Rows, the choice, the verdict in words, the exit code.
@@ -59,10 +67,13 @@ def analyse_folder(
     if rule == "sweetspot" and "brisque" in configs and not _one_size(usable):
         del configs["brisque"]
         notes.append("brisque is not measured: the pictures differ in size, and so would it.")
-    scored = dict(zip(usable, score(configs, [_item(f) for f in usable], pixels), strict=True))
-    table = _table(usable, scored, configs, pixels)
+    items = [_item(found) for found in usable]
+    scored = dict(zip(usable, score(configs, items, pixels, progress=progress), strict=True))
+    seats = seats_of(usable)
+    notes += _differing(usable)
+    table = _table(seats, scored, configs, pixels)
     facts = [Facts(n, c.axis, c.better, c.counts) for n, c in configs.items()]
-    copied = copies_of(table, scored, training)
+    copied = copies_of(seats, scored, training)
     found = rank(table, facts, Rules(rule, weights=asked.weights), shares_of(table, copied))
     verdict = words.told(table, found, rule, copied)
     rows = [_row(picture, scored.get(picture), list(configs)) for picture in folder.pictures]
@@ -72,7 +83,7 @@ def analyse_folder(
     ]
     if to is not None:
         names = {"training": [s.name for s in training], "held_out": [s.name for s in held_out]}
-        _report(to, table, scored, verdict, configs, names)
+        _report(to, table, _Scores(seats, scored), verdict, configs, names)
     told = [verdict["headline"], *verdict["sentences"], *filter(None, [verdict["thin"]]), *notes]
     if found.state == "nothing scored" and not any(f.control for f in usable):
         told.append(
@@ -99,39 +110,44 @@ def _item(found: Found) -> Item:
     return Item(found.path, found.control, str(found.prompt), group)
 
 
+def _differing(usable: list[Found]) -> list[str]:
+    """A sentence where pictures of one prompt that are compared have different seeds."""
+    each = Counter((f.epoch, f.strength, f.prompt) for f in usable)
+    seeds = {(f.prompt, f.seed) for f in usable}
+    prompts = {f.prompt for f in usable}
+    if set(each.values()) == {1} and len(seeds) > len(prompts):
+        return ["Settings were rendered with different seeds, so chance is part of what differs."]
+    return []
+
+
 def _table(
-    usable: list[Found],
+    seats: Seats,
     scored: Mapping[Found, Scored],
     configs: Mapping[str, MetricConfig],
     pixels: References,
 ) -> Table:
     names = list(configs)
-    settings = sorted({Setting(f.epoch, f.strength) for f in usable})
-    prompts = sorted({f.prompt for f in usable})
-    seeds = sorted({f.seed for f in usable})
+    settings = sorted({Setting(f.epoch, f.strength) for f in seats})
+    prompts = sorted({f.prompt for f in seats})
+    seeds = seeds_of(seats)
     shape = (len(settings), len(prompts), len(seeds))
     values = {name: np.full(shape, np.nan) for name in names}
     for picture, found in scored.items():
-        place = (
-            settings.index(Setting(picture.epoch, picture.strength)),
-            prompts.index(picture.prompt),
-            seeds.index(picture.seed),
-        )
         for name, value in found.values.items():
-            values[name][place] = value
-    common, own = _controls(usable, (settings, prompts, seeds), configs, pixels)
+            values[name][seats[picture]] = value
+    common, own = _controls(seats, shape, configs, pixels)
     return Table(
         tuple(settings),
         tuple(Prompt(f"prompt {p}") for p in prompts),
-        tuple(seeds),
+        seeds,
         {name: Column(values[name], common[name], own.get(name)) for name in names},
         {},
     )
 
 
 def _controls(
-    usable: list[Found],
-    axes: tuple[list[Setting], list[int], list[int]],
+    seats: Seats,
+    shape: tuple[int, int, int],
     measured: Mapping[str, MetricConfig],
     pixels: References,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -139,29 +155,26 @@ def _controls(
 
     The second is empty when all settings share their controls.
     """
-    settings, prompts, seeds = axes
     configs = {n: metric for n, metric in measured.items() if "control" not in metric.needs}
-    paths = list(dict.fromkeys(f.control for f in usable if f.control))
+    paths = list(dict.fromkeys(f.control for f in seats if f.control))
     scored = dict(zip(paths, score(configs, [Item(path) for path in paths], pixels), strict=True))
-    shape = (len(settings), len(prompts), len(seeds))
     own = {name: np.full(shape, np.nan) for name in configs}
     common = {name: np.full(shape[1:], np.nan) for name in measured}
-    for f in usable:
+    for f, seat in seats.items():
         if f.control is None:
             continue
-        shot = prompts.index(f.prompt), seeds.index(f.seed)
         for name, value in scored[f.control].values.items():
-            own[name][settings.index(Setting(f.epoch, f.strength)), *shot] = value
-            common[name][shot] = value
-    return common, own if _differ(usable) else {}
+            own[name][seat] = value
+            common[name][seat[1:]] = value
+    return common, own if _differ(seats) else {}
 
 
-def _differ(usable: list[Found]) -> bool:
+def _differ(seats: Seats) -> bool:
     """Whether settings have controls of their own."""
     shared: dict[tuple[int, int], set[Path]] = {}
-    for found in usable:
+    for found, (_, prompt, seed) in seats.items():
         if found.control is not None:
-            shared.setdefault((found.prompt, found.seed), set()).add(found.control)
+            shared.setdefault((prompt, seed), set()).add(found.control)
     return any(len(paths) > 1 for paths in shared.values())
 
 
@@ -181,22 +194,29 @@ def _row(picture: Found, scored: Scored | None, names: list[str]) -> dict[str, A
     return {**row, "status": status, "reason": reason}
 
 
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """What pictures came to, and where they stand in the table."""
+
+    seats: Seats
+    scored: Mapping[Found, Scored]
+
+
 def _report(
     to: Path,
     table: Table,
-    scored: Mapping[Found, Scored],
+    scores: _Scores,
     verdict: dict[str, Any],
     configs: Mapping[str, MetricConfig],
     references: Mapping[str, Sequence[str]],
 ) -> None:
     """A report beside which nothing else is needed but the pictures where they are."""
-    folder = make_folder(to.absolute().parent, to.name, ())
+    is_work = (to / "pictures.toml").is_file()
+    folder = to if is_work else make_folder(to.absolute().parent, to.name, ())
     spots: dict[tuple[int, int, int], Spot] = {}
     own: dict[tuple[int, int, int], str] = {}
-    prompts = sorted({f.prompt for f in scored})
-    for picture, found in scored.items():
-        prompt, seed = prompts.index(picture.prompt), table.seeds.index(picture.seed)
-        setting = table.settings.index(Setting(picture.epoch, picture.strength))
+    for picture, found in scores.scored.items():
+        setting, prompt, seed = scores.seats[picture]
         reasons = {name: value.reason for name, value in found.unscored.items()}
         fault = found.fault
         spot = Spot(str(picture.path.absolute()), unscored=reasons)
@@ -212,7 +232,7 @@ def _report(
             made=datetime.now(UTC).isoformat(timespec="seconds"),
             title=to.name,
             source={"kind": "pictures", "name": to.name},
-            recipe={"pictures": f"{len(scored)} finished pictures"},
+            recipe={"pictures": f"{len(scores.scored)} finished pictures"},
             versions=versions(),
             checkpoints=[
                 {"epoch": e, "label": f"epoch {e}" if e else "pictures", "file": "", "step": None}
@@ -224,7 +244,7 @@ def _report(
             verdict=verdict,
             summary=summary(table),
             references=references,
-            own_controls=own if _differ(list(scored)) else {},
+            own_controls=own if _differ(scores.seats) else {},
         ),
     )
     write_report(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.findings import NAME
+from analysis.report_file import read
 from analysis.sweep import Sweep
 from analysis.table import Setting
 from trainer.core.errors import AdapterError, RunError
@@ -65,19 +66,15 @@ def read_report(folder: Path) -> dict[str, Any]:
     """An analysis's report.json.
 
     Raises:
-        RunError: There is none, or it is damaged.
+        RunError: There is none, it is damaged, or of another version.
     """
-    try:
-        told: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / NAME).exists():
         raise RunError(
             "the analysis has no report yet",
             where=str(folder),
             hint=f"`sweetspot analyse --resume {folder}`",
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{NAME} is damaged: {error}", where=str(folder)) from None
-    return told
+        )
+    return dict(read(folder))
 
 
 def _choice(told: dict[str, Any], folder: Path) -> Setting:

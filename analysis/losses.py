@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.crew import Crew
 from analysis.judgements.base import Shown
 from analysis.reference import encoded
 from analysis.table import Column, Setting
@@ -48,25 +49,60 @@ class Judge:
         self._model, self._bank, self._names = model, bank, names
         self._draws, self._together = draws, max(1, together // draws)
         self._words: dict[tuple[str, float, str], dict[str, Tensor]] = {}
+        self._latents: dict[str, Tensor] = {}
 
     def column(
         self,
+        name: str,
         settings: Sequence[Setting],
         pictures: Sequence[Shown],
+        crew: Crew,
         progress: Callable[[int, int], None],
     ) -> Column:
-        """The losses at all settings `(S, I, D)` and of the base model, the control `(I, D)`."""
-        rows = [Row(), *(Row(self._names[s.epoch], s.strength) for s in settings)]
-        losses = np.full((len(rows), len(pictures), self._draws), np.nan)
-        latents = encoded(self._model, [picture.pixels for picture in pictures])
-        for index, picture in enumerate(pictures):
-            noise, times = self._chance(latents[index], index)
-            for start in range(0, len(rows), self._together):
-                some = rows[start : start + self._together]
-                asked = self._asked(picture, latents[index], noise, times, some)
-                losses[start : start + len(some), index] = self._ask(asked, some)
-            progress(index + 1, len(pictures))
+        """The losses at all settings `(S, I, D)` and of the base model, the control `(I, D)`.
+
+        Args:
+            name: The judgement's, by which other processes find the pictures.
+            settings: What is judged.
+            pictures: What the model is asked about; a task each.
+            crew: Who shares the work.
+            progress: Told of how many pictures are done. What it raises is raised here.
+        """
+        losses = np.full((1 + len(settings), len(pictures), self._draws), np.nan)
+        done = 0
+
+        def told(index: int, answer: Any) -> None:
+            nonlocal done
+            losses[:, index] = answer
+            done += 1
+            progress(done, len(pictures))
+
+        asked = [(s.epoch, s.strength) for s in settings]
+        crew.share(
+            [
+                {"judgement": name, "settings": asked, "picture": index}
+                for index in range(len(pictures))
+            ],
+            lambda task: self.losses(name, settings, pictures, task["picture"]),
+            told,
+            stop=lambda: False,
+        )
         return Column(losses[1:], losses[0])
+
+    def losses(
+        self, name: str, settings: Sequence[Setting], pictures: Sequence[Shown], index: int
+    ) -> Any:
+        """Of one of a judgement's pictures: `(1 + S, D)`, the base model's first; numpy."""
+        if name not in self._latents:
+            self._latents[name] = encoded(self._model, [picture.pixels for picture in pictures])
+        picture, latents = pictures[index], self._latents[name][index]
+        rows = [Row(), *(Row(self._names[s.epoch], s.strength) for s in settings)]
+        noise, times = self._chance(latents, index)
+        losses = []
+        for start in range(0, len(rows), self._together):
+            some = rows[start : start + self._together]
+            losses.append(self._ask(self._asked(picture, latents, noise, times, some), some))
+        return np.concatenate(losses)
 
     def _ask(self, batch: Batch, rows: Sequence[Row]) -> Any:
         import torch
@@ -84,7 +120,7 @@ class Judge:
         dice = [generator(0, "judge", index, draw) for draw in range(self._draws)]
         shape = (latents.shape[0], latents.shape[1], latents.shape[2])
         noise = torch.stack([self._model.draw_noise(shape, die) for die in dice])
-        return noise, torch.stack([self._model.draw_time(die) for die in dice])
+        return noise, torch.stack([self._model.draw_time(shape, die) for die in dice])
 
     def _asked(
         self, picture: Shown, latents: Tensor, noise: Tensor, times: Tensor, rows: Sequence[Row]

@@ -44,8 +44,11 @@ def seconds_a_picture(config: SweepConfig) -> float:
     plan = device.plan(config.device, config.precision)
     side = config.analysis.side or config.model.resolution
     outline = config.model.model_copy(update={"resolution": side}).outline("attention")
-    passes = config.analysis.steps * (2 if config.analysis.guidance > 1 else 1)
-    return outline.flops * passes / (SHARE_OF_RATE * rate(plan))
+    guidance = config.model.guidance_or(config.analysis.guidance)
+    twice = config.model.contrasts and guidance > 1
+    passes = config.analysis.steps * (2 if twice else 1)
+    cards = 1 if plan.device == "cpu" else config.analysis.processes or 1
+    return outline.flops * passes / (SHARE_OF_RATE * rate(plan) * cards)
 
 
 def _bytes_a_picture(config: SweepConfig) -> float:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.ranking import learned_of
+from analysis.shots import shared
 from analysis.statistics import forecast
-from analysis.vetoes import counted, vetoes_of, with_numbers, worsening
+from analysis.vetoes import counted, vetoes_of, worsening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,11 +115,15 @@ class Racer:
         _, column = learned_of(now)
         if column is None:
             return chance, mean
-        prompts = with_numbers(column, counted(now, "trigger"))
-        gains = (column.values - column.base)[:, prompts]
+        behind = frozenset(s for i, s in enumerate(now.settings) if i not in runners)
+        now = replace(now, dropped=behind)
+        shots = shared(now, column, counted(now, "trigger"))
+        if not shots:
+            return chance, mean
+        gains = shots.of(column.values - column.base)
         running = [i for i in runners if np.isfinite(gains[i]).all()]
         mean[running] = gains[running].mean(axis=(1, 2))
-        if not running or len(prompts) < FIRST:
+        if not running or len(shots.prompts) < FIRST:
             return chance, mean
         gain, width = self._imagined(table, gains[running], "trigger", seed=0)
         able = gain > width

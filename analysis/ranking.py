@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.statistics import Contest, Intervals, contest, simultaneous
+from analysis.length import length_of, overtrained
+from analysis.shots import Shared, passed_over, shared
+from analysis.statistics import Contest, Intervals, contest, differ, simultaneous
 from analysis.vetoes import (
     Facts,
     Rules,
@@ -22,7 +24,6 @@ from analysis.vetoes import (
     spread_out,
     vetoes_of,
     whole_settings,
-    with_numbers,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Ranking:
         contest: Those compared with the best of them.
         choice: Index of the chosen setting.
         fit: Fall of the loss on held-out pictures, with intervals, when it was judged.
+        peak: The epoch that has surely learned more than the last, where training was too long.
         moved: Whether any setting moved its pictures from the base model's at all.
         said: What else to know of how it was ranked, in sentences.
     """
@@ -68,6 +70,7 @@ class Ranking:
     choice: int | None = None
     trained: Trained = "unknown"
     overtrained_from: int | None = None
+    peak: int | None = None
     fit: Intervals | None = None
     moved: bool = False
     said: tuple[str, ...] = ()
@@ -106,48 +109,75 @@ def _sweetspot(
     if column is None:
         return Ranking("nothing scored")
     asked = counted(table, "trigger")
-    prompts = with_numbers(column, asked)
-    if not prompts:
+    shots = shared(table, column, asked)
+    if not shots:
         return Ranking("nothing scored", said=(_no_prompt(name),))
-    values = (column.values - column.base)[:, prompts]
+    values = shots.of(column.values - column.base)
     whole = whole_settings(values)
     if not whole.any():
         return Ranking("nothing scored", said=("No setting has all its pictures scored.",))
-    said = (*_said(table, name, len(asked) - len(prompts), whole), *left_out(table, facts))
+    over = passed_over(table, column, shots)
+    said = (*_said(table, name, len(asked) - len(shots.prompts), over, whole),)
+    said = (*said, *left_out(table, facts))
     gain = spread_out(simultaneous(values[whole], family=len(whole)), whole)
-    moved = _moved(table, prompts) >= rules.least_moved
+    moved = _moved(table, shots) >= rules.least_moved
     real = whole & _above_zero(gain) & moved
     vetoes = vetoes_of(table, facts, rules, copies, whole)
     fit = _fit(table, whole)
-    over = _overtrained(table, vetoes, real)
-    found = Ranking("nothing learned", name, gain, real, vetoes, fit=fit, overtrained_from=over)
+    found = Ranking("nothing learned", name, gain, real, vetoes, fit=fit)
+    found = _with(found, overtrained_from=overtrained(table, vetoes))
     found = _with(found, moved=bool((moved & whole).any()), said=said)
     if not real.any():
         return found
     able = [i for i in range(len(real)) if real[i] and i not in vetoes]
     if not able:
-        return _with(found, state="nothing safe", trained=_trained(table, found, None))
+        return _with(found, state="nothing safe", **length_of(table, found, None))
     against = contest(values[able], family=len(whole))
     tied = [index for index, same in zip(able, against.tied, strict=True) if same]
-    alike = len(tied) == len(whole) > 1
+    alike = len(tied) == int(whole.sum()) > 1 and not _raced_apart(table, column, asked)
     state: State = "cannot tell apart" if alike else "chosen"
     chosen = min(tied, key=lambda i: table.settings[i])
     done = _with(found, state=state, field=able, contest=against, choice=chosen)
-    return _with(done, trained=_trained(table, done, values))
+    return _with(done, **length_of(table, done, values))
+
+
+def _raced_apart(table: Table, column: Column, prompts: Sequence[int]) -> bool:
+    """Whether the pictures that a race rendered of all settings tell any of them apart.
+
+    Those that it dropped had few pictures, and may be as good as those that are left.
+    """
+    if not table.dropped:
+        return False
+    gains = (column.values - column.base)[:, prompts].reshape(len(table.settings), -1)
+    common = np.isfinite(gains).all(axis=0)
+    return differ(gains[:, common][:, :, None])
 
 
 def _no_prompt(name: str) -> str:
     return f"{name} has no prompt of which the base model's picture and any other have a number."
 
 
-def _said(table: Table, name: str, prompts: int, whole: NDArray[np.bool_]) -> list[str]:
-    """What was left out of the comparison."""
+def _said(table: Table, name: str, prompts: int, over: int, whole: NDArray[np.bool_]) -> list[str]:
+    """What was left out of the comparison.
+
+    Args:
+        table: What is compared.
+        name: By which metric.
+        prompts: How many prompts do not count.
+        over: How many pictures with a number do not.
+        whole: Settings that compete.
+    """
     said = []
+    if over and not table.dropped:
+        many = "One picture does" if over == 1 else f"{over} pictures do"
+        said.append(f"{many} not count, since most settings have none to compare with.")
     if prompts:
         many = "One prompt" if prompts == 1 else f"{prompts} prompts"
         said.append(f"{many} could not be compared: there {name} has no number.")
     missing = [table.settings[i] for i in np.flatnonzero(~whole)]
-    if missing:
+    if table.dropped and missing:
+        said.append(f"{len(missing)} of {len(whole)} settings were left behind by the race.")
+    elif missing:
         few = ", ".join(f"epoch {s.epoch} at {s.strength:g}" for s in missing[:_NAMED])
         more = ", ..." if len(missing) > _NAMED else ""
         said.append(
@@ -181,11 +211,11 @@ def learned_of(table: Table) -> tuple[str, Column | None]:
     return "", None
 
 
-def _moved(table: Table, prompts: Sequence[int]) -> Array:
+def _moved(table: Table, shots: Shared) -> Array:
     """Mean 1 - SSIM to the control; infinite where it was not measured."""
     if "ssim" not in table.columns:
         return np.full(len(table.settings), np.inf)
-    values = 1 - table.columns["ssim"].values[:, prompts]
+    values = 1 - table.columns["ssim"].values[:, list(shots.prompts)]
     known = np.isfinite(values)
     sums, counts = np.where(known, values, 0).sum(axis=(1, 2)), known.sum(axis=(1, 2))
     return np.asarray(np.where(counts, sums / np.maximum(counts, 1), np.inf))
@@ -199,41 +229,6 @@ def _fit(table: Table, whole: NDArray[np.bool_]) -> Intervals | None:
     if not known.any():
         return None
     return spread_out(simultaneous(clustered(fit.control - fit.values[known])), known)
-
-
-def near_one(table: Table) -> list[int]:
-    """Of each epoch the setting whose strength is nearest to 1, by epoch."""
-    best: dict[int, int] = {}
-    for index, (epoch, strength) in enumerate(table.settings):
-        held = best.get(epoch)
-        if held is None or abs(strength - 1) < abs(table.settings[held].strength - 1):
-            best[epoch] = index
-    return [best[epoch] for epoch in sorted(best)]
-
-
-def _overtrained(
-    table: Table, vetoes: Mapping[int, list[str]], real: NDArray[np.bool_]
-) -> int | None:
-    """The first epoch from which on, at full strength, every one is vetoed."""
-    first = None
-    for index in reversed(near_one(table)):
-        if index not in vetoes:
-            break
-        first = table.settings[index].epoch
-    return first
-
-
-def _trained(table: Table, found: Ranking, values: Array | None) -> Trained:
-    if found.overtrained_from is not None:
-        return "too long"
-    near = near_one(table)
-    row = [i for i in near if i not in found.vetoes]
-    row = [i for i in row if values is not None and np.isfinite(values[i]).all()]
-    if values is None or len(row) < 2:
-        return "unknown"
-    against = contest(values[row])
-    rising = row[-1] == near[-1] and against.best == len(row) - 1 and not against.tied[-2]
-    return "too short" if rising else "right"
 
 
 def finer(found: Ranking, settings: Sequence[Setting]) -> list[Setting]:

@@ -6,10 +6,12 @@ strength (`trainer.engine.bank`). A cell that cannot be rendered is told of, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from analysis.cell import Cell
+from analysis.crew import Crew, Stop
 from analysis.gallery import Gallery
 from trainer.core.device import free_memory
 from trainer.core.errors import UserError, is_out_of_memory
@@ -28,10 +30,6 @@ _PIXELS_CPU = 36 * 128 * 128
 _PIXELS_CARD = 16 * 512 * 512
 
 
-class StoppedError(Exception):
-    """Somebody asked the sweep to stop; what is rendered is kept."""
-
-
 class Renderer:
     """Renders cells into a gallery.
 
@@ -41,8 +39,9 @@ class Renderer:
         names: What the bank calls the LoRA of each epoch.
         recipe: Size, steps, guidance, negative prompt.
         gallery: Where the pictures go.
-        emit: Told of progress, pictures and failures.
-        stop: Asked after each pass whether to end.
+
+    Attributes:
+        failed: Cells that cannot be rendered, and why.
     """
 
     def __init__(
@@ -60,29 +59,60 @@ class Renderer:
         self.passes = 0
 
     def fill(
-        self, cells: Sequence[Cell], together: int, emit: Emit, stop: Callable[[], bool]
+        self, cells: Sequence[Cell], together: int, crew: Crew, emit: Emit, stop: Stop
     ) -> None:
-        """Render what the gallery lacks of the cells, `together` in one pass.
+        """Have what the gallery lacks of the cells rendered, `together` in one pass.
 
-        The passes are cut from the whole list, so that they are the same whatever is there.
+        The passes are cut from the whole list, so that they are the same whatever is there and
+        whoever renders them. What another process could not render is tried here, and told.
 
         Raises:
             StoppedError: `stop` said so, after a whole pass.
             ResourceError: The disk is full.
         """
         passes = [cells[i : i + together] for i in range(0, len(cells), together)]
-        done = 0
-        for some in passes:
-            if stop():
-                raise StoppedError
-            missing = [c for c in some if not self._gallery.has(c) and c not in self.failed]
-            if missing:
-                self._develop(missing, emit)
-            done += len(some)
-            emit(Preparing("cells", done, len(cells)))
+        self._share(self._missing(passes), len(cells), crew, emit, stop)
+        left = self._missing(passes)
+        if left:
+            self._share(left, len(cells), Crew(), emit, stop)
 
-    def _develop(self, cells: Sequence[Cell], emit: Emit) -> None:
-        """Render one pass; where that fails, each cell by itself."""
+    def _missing(self, passes: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+        """What each pass lacks, where it lacks something."""
+        lacking = (
+            [c for c in some if not self._gallery.has(c) and c not in self.failed]
+            for some in passes
+        )
+        return [some for some in lacking if some]
+
+    def _share(
+        self, passes: Sequence[Sequence[Cell]], total: int, crew: Crew, emit: Emit, stop: Stop
+    ) -> None:
+        done = total - sum(map(len, passes))
+        emit(Preparing("cells", done, total))
+
+        def told(index: int, _: None) -> None:
+            nonlocal done
+            for cell in passes[index]:
+                if self._gallery.has(cell):
+                    path = f"{self._gallery.folder.name}/{self._gallery.path(cell).name}"
+                    emit(Rendered(cell.epoch, cell.strength, cell.prompt, cell.seed, path))
+            done += len(passes[index])
+            emit(Preparing("cells", done, total))
+
+        tasks = [{"cells": [astuple(cell) for cell in some]} for some in passes]
+        crew.share(
+            tasks,
+            lambda task: self.develop([Cell(*cell) for cell in task["cells"]], emit),
+            told,
+            stop,
+        )
+
+    def develop(self, cells: Sequence[Cell], emit: Emit = lambda event: None) -> None:
+        """Render one pass into the gallery; where that fails, each cell by itself.
+
+        Raises:
+            ResourceError: The disk is full.
+        """
         try:
             pictures = self._render(cells)
         except (UserError, RuntimeError, MemoryError) as error:
@@ -93,13 +123,10 @@ class Renderer:
                 return
             half = len(cells) // 2 if is_out_of_memory(error) else 1
             for start in range(0, len(cells), half):
-                self._develop(cells[start : start + half], emit)
+                self.develop(cells[start : start + half], emit)
             return
         self.passes += 1
         self._gallery.add(pictures)
-        for cell in pictures:
-            path = f"{self._gallery.folder.name}/{self._gallery.path(cell).name}"
-            emit(Rendered(cell.epoch, cell.strength, cell.prompt, cell.seed, path))
 
     def _render(self, cells: Sequence[Cell]) -> dict[Cell, Image]:
         rows = [self.row(cell) for cell in cells]

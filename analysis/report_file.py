@@ -183,6 +183,7 @@ class Told(TypedDict):
     cells: list[Cell]
     summary: list[Summary]
     judged: list[Judged]
+    judged_base: NotRequired[dict[str, Span]]
     verdict: Verdict
     references: dict[str, list[str]]
 

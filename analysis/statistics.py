@@ -29,6 +29,9 @@ DRAWS = 1000
 _AT_A_TIME = 2_000_000
 """Made-up numbers held at once."""
 
+_NOTHING = 1e-24
+"""A variance that is rounding."""
+
 _WIDEST = 10.0
 """Of one picture alone nothing is known; chances are then counted with this much more spread."""
 
@@ -129,6 +132,27 @@ def contest(values: Array, *, family: int = 0, seed: int = 0, draws: int = DRAWS
     others = width[np.arange(len(mean)) != best]
     smallest = float(np.median(others)) if len(others) else 0.0
     return Contest(best, Intervals(behind, behind - width, behind + width), tied, chance, smallest)
+
+
+def differ(values: Array) -> bool:
+    """Whether any settings differ at all, by the F test of a two-way layout (Fisher 1925).
+
+    Args:
+        values: `(S, n, 1)`, without NaN; the rows of n shots are what all settings share.
+    """
+    from scipy.stats import f
+
+    means = _by_cluster(values)
+    settings, shots = means.shape
+    if settings < 2 or shots < 2:
+        return False
+    own, shot = means.mean(axis=1, keepdims=True), means.mean(axis=0, keepdims=True)
+    between = shots * float(((own - means.mean()) ** 2).sum()) / (settings - 1)
+    freedom = (settings - 1) * (shots - 1)
+    rest = float(((means - own - shot + means.mean()) ** 2).sum()) / freedom
+    if rest <= _NOTHING:
+        return bool(between > _NOTHING)
+    return bool(f.sf(between / rest, settings - 1, freedom) < 1 - CONFIDENCE)
 
 
 def forecast(

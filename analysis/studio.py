@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
 
 from analysis import prompts
 from analysis.cell import Cell, Checkpoint, Darkroom, of_files, of_run
 from analysis.gallery import Gallery
+from analysis.judgements.base import Shelf, Shown
+from analysis.losses import Judge
+from analysis.reference import shelf
 from analysis.renders import Renderer, fitting
 from analysis.table import Prompt, Setting
 from trainer.core import device
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     from analysis.sweep import Sweep, SweepConfig
     from trainer.families.base import LoadedModel
+    from trainer.job.pictures import DatasetConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,29 @@ class Studio:
             for seed in self.seeds
         ]
 
+    def judge(self) -> Judge:
+        """Who asks the model itself."""
+        draws, together = self.config.analysis.draws, 2 * self.together
+        return Judge(self.model, self.bank, self.names, draws=draws, together=together)
+
+    def shelf(self, emit: Emit) -> Shelf:
+        """What the pictures are compared with.
+
+        Where there are no class pictures, the base model's own of plain prompts, as far as they
+        are rendered, stand for them.
+        """
+        there = shelf(self.config, self.model, self.recipe.size, emit)
+        if there.classes:
+            return there
+        plain = {prompt.text for prompt in self.prompts if prompt.kind == "plain"}
+        shown = []
+        for cell in self.controls:
+            if cell.prompt in plain and self.gallery.has(cell):
+                with Image.open(self.gallery.path(cell)) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                shown.append(Shown.whole(f"control, seed {cell.seed}", pixels, cell.prompt))
+        return replace(there, classes=shown)
+
     def facts(self) -> dict[str, Any]:
         """How the pictures are made, for the report."""
         asked = self.config.analysis
@@ -80,27 +110,32 @@ class Studio:
             "base model": self.config.model.base,
             "sampler": type(self.model.pipeline().scheduler).__name__,
             "steps": asked.steps,
-            "guidance": asked.guidance,
+            "guidance": self.recipe.guidance,
             "size": f"{self.recipe.size[0]} x {self.recipe.size[1]} px",
             "negative prompt": asked.negative or "none",
             "seeds": ", ".join(map(str, self.seeds)),
             "device": self.model.plan.device,
-            "precision": self.model.plan.precision,
+            "precision": self.model.plan.format,
         }
 
 
-def open_studio(sweep: Sweep, emit: Emit) -> Studio:
+def open_studio(sweep: Sweep, config: SweepConfig, emit: Emit) -> Studio:
     """Read the LoRA files and the base model.
+
+    Args:
+        sweep: Where the pictures go.
+        config: What it asks; each of several processes has a device of its own in it.
+        emit: Told of what is left out.
 
     Raises:
         AdapterError: A file is damaged, or made for another model.
         ModelError: The base model cannot be used.
     """
-    config = sweep.config
     asked = config.analysis
     checkpoints = _checkpoints(config, emit)
+    config.model.require_negative(asked.negative, where="analysis.negative")
     emit(Preparing("load"))
-    plan = device.plan(config.device, config.precision)
+    plan = device.plan(config.device, config.precision, thrift=config.thrift)
     device.choose(plan.device)
     model = config.model.load(plan)
     for warning in model.warnings:
@@ -108,7 +143,8 @@ def open_studio(sweep: Sweep, emit: Emit) -> Studio:
     names = {c.epoch: f"{c.path.name} ({c.epoch})" for c in checkpoints}
     bank = Bank(model, {names[c.epoch]: _weights(c, config) for c in checkpoints})
     side = (asked.side or config.model.resolution) // model.size_step * model.size_step
-    recipe = Recipe((max(side, model.size_step),) * 2, asked.steps, asked.guidance, asked.negative)
+    guidance = config.model.guidance_or(asked.guidance)
+    recipe = Recipe((max(side, model.size_step),) * 2, asked.steps, guidance, asked.negative)
     gallery = Gallery(sweep.cells, _darkroom(model, checkpoints, recipe))
     return Studio(
         config=config,
@@ -147,7 +183,7 @@ def _darkroom(model: LoadedModel, checkpoints: Sequence[Checkpoint], recipe: Rec
             "steps": recipe.steps,
             "guidance": recipe.guidance,
             "negative": recipe.negative,
-            "precision": model.plan.precision,
+            "precision": model.plan.format,
         },
         versions={k: v for k, v in versions().items() if k != "sweetspot"},
     )
@@ -159,10 +195,10 @@ def prompts_of(config: SweepConfig) -> tuple[Prompt, ...]:
     Raises:
         ConfigError: Nothing says what to render.
     """
-    asked = config.analysis
+    asked, dataset = config.analysis, config.dataset
     if asked.prompts:
-        return prompts.of(asked.prompts, asked.plain_prompts)
-    dataset = config.dataset
+        plain = asked.plain_prompts or (dataset and _plain(dataset, asked.prompts)) or ()
+        return prompts.of(asked.prompts, plain)
     if dataset is None:
         raise ConfigError(
             "nothing tells what to render",
@@ -173,6 +209,12 @@ def prompts_of(config: SweepConfig) -> tuple[Prompt, ...]:
     found = prompts.made(dataset.trigger, dataset.class_word, captions)
     plain = asked.plain_prompts or [p.text for p in found if p.kind == "plain"]
     return prompts.of([p.text for p in found if p.kind == "trigger"], list(plain))
+
+
+def _plain(dataset: DatasetConfig, asked: Sequence[str]) -> list[str]:
+    """What the class suggests beside the person's own prompts."""
+    made = prompts.made(dataset.trigger, dataset.class_word, [])
+    return [p.text for p in made if p.kind == "plain" and p.text not in asked]
 
 
 def _captions(config: SweepConfig) -> list[str]:

@@ -10,23 +10,28 @@ runs/2026-11-26-fox/analysis/1/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from trainer.core import toml
-from trainer.core.device import Precision
+from trainer.core.device import Precision, Thrift
 from trainer.core.errors import RunError
 from trainer.core.files import write_atomically
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
 from trainer.core.work import WorkFolder, make_folder
 from trainer.families.base import ModelConfig, families
 from trainer.job.choosing import AnalysisConfig
+from trainer.job.memory import MemoryConfig
 from trainer.job.pictures import DatasetConfig
+from trainer.job.run import Run
 
 SCHEMA_VERSION = 1
+_TITLE = "A Sweetspot sweep. `sweetspot analyse --resume FOLDER` goes on with it."
 
 
 class SweepConfig(Config):
@@ -65,7 +70,16 @@ class SweepConfig(Config):
     precision: Annotated[Precision, Knob(advanced=True, why="The fastest the device has.")] = "auto"
     """Number format of the frozen weights and the maths."""
 
+    memory: MemoryConfig = MemoryConfig()
+    """How the frozen weights are held; the rest is for training."""
+
     analysis: AnalysisConfig = AnalysisConfig()
+
+    @property
+    def thrift(self) -> Thrift:
+        """How the base model is held while pictures are rendered and judged."""
+        memory = self.memory
+        return Thrift(memory.base, memory.text, memory.double, offload=memory.offload)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -84,15 +98,21 @@ class Sweep(WorkFolder):
     inner: ClassVar[tuple[str, ...]] = ("cells",)
 
     @classmethod
-    def create(cls, config: SweepConfig, root: Path, stem: str) -> Sweep:
+    def create(cls, config: SweepConfig, root: Path, stem: str, ticket: str = "") -> Sweep:
         """Make a new folder in `root`. An earlier one is never touched.
+
+        Args:
+            config: What is asked.
+            root: Where the folder is made.
+            stem: Its name, with a number where that is taken.
+            ticket: Whose sweep it is; the same ticket gives the same sweep again.
 
         Raises:
             ResourceError: The place cannot be written.
         """
-        sweep = cls(make_folder(root.absolute(), stem, cls.inner))
-        title = "A Sweetspot sweep. `sweetspot analyse --resume FOLDER` goes on with it."
-        write_atomically(sweep.config_path, toml.render(config, title))
+        sweep = cls(make_folder(root.absolute(), stem, cls.inner, ticket))
+        if not sweep.config_path.is_file():
+            write_atomically(sweep.config_path, toml.render(config, _TITLE))
         return sweep
 
     @classmethod
@@ -111,6 +131,11 @@ class Sweep(WorkFolder):
             )
         return sweep
 
+    def change(self, overrides: Sequence[str]) -> None:
+        """Ask for something else, where that changes no picture."""
+        config = toml.load(SweepConfig, self.config_path, overrides)
+        write_atomically(self.config_path, toml.render(config, _TITLE))
+
     @property
     def config_path(self) -> Path:
         """What is asked, as TOML."""
@@ -125,3 +150,29 @@ class Sweep(WorkFolder):
     def cells(self) -> Path:
         """The pictures."""
         return self.path / "cells"
+
+
+def sweep_of_run(run: Run, overrides: Sequence[str], ticket: str = "") -> Sweep:
+    """A new sweep over a run's epochs, in the run's own folder; see `make_folder` of a ticket."""
+    config = config_of_run(run, overrides)
+    return Sweep.create(config, run.path / "analysis", date.today().isoformat(), ticket)
+
+
+def config_of_run(run: Run, overrides: Sequence[str]) -> SweepConfig:
+    """What is asked of a run's epochs: as its job says, with overrides laid over it."""
+    job = run.job
+    values: dict[str, Any] = {
+        "run": str(run.path),
+        "name": job.name,
+        "model": job.model.model_dump(mode="json"),
+        "dataset": job.dataset.model_dump(mode="json"),
+        "held_out": str(job.validation.folder or ""),
+        "classes": str(job.prior.folder or ""),
+        "cache": str(job.cache_folder),
+        "device": job.compute.device,
+        "precision": job.compute.precision,
+        "memory": job.memory.model_dump(mode="json"),
+        "analysis": job.analysis.model_dump(mode="json"),
+    }
+    values["analysis"]["processes"] = job.analysis.processes or job.compute.processes
+    return toml.override(SweepConfig, values, overrides)

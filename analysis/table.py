@@ -66,6 +66,7 @@ class Table:
         seeds: `K` of them.
         columns: By metric. Those of pictures have the shape of settings, prompts and seeds.
         judged: Columns of the model's own judgement, over pictures and draws instead.
+        dropped: Settings that a race left behind, which have fewer pictures.
     """
 
     settings: tuple[Setting, ...]
@@ -73,3 +74,4 @@ class Table:
     seeds: tuple[int, ...]
     columns: dict[str, Column]
     judged: dict[str, Column]
+    dropped: frozenset[Setting] = frozenset()

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.shots import shared
 from analysis.statistics import Intervals, contest, simultaneous
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from analysis.table import Array, Column, Table
+    from analysis.table import Array, Table
 
 MARGINS = {"brisque": 5.0, "burn": 0.02, "diversity": 0.1}
 """How much worse than the base model's own a mean may be. Mirroring alone moves BRISQUE by 3 to 11
@@ -25,6 +26,12 @@ MARGINS = {"brisque": 5.0, "burn": 0.02, "diversity": 0.1}
 
 FEW_PICTURES = 4
 """Below so many held-out pictures the draws, not the pictures, are what is resampled."""
+
+
+class Unknown(str):
+    """A reason that only says that something is not known of a setting."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +98,13 @@ def _worse_pictures(
     table: Table, facts: Sequence[Facts], rules: Rules, whole: NDArray[np.bool_]
 ) -> list[tuple[int, str]]:
     """Settings whose pictures are surely worse than the base model's, metric by metric."""
-    found = []
+    found: list[tuple[int, str]] = []
     for fact, worse, allowed in worsening(table, facts, rules):
         usable = whole & whole_settings(worse)
         if usable.any():
             unknown = np.flatnonzero(whole & ~usable)
-            found += [(int(i), f"not all its pictures have {fact.name}") for i in unknown]
+            words = Unknown(f"not all its pictures have {fact.name}")
+            found += [(int(i), words) for i in unknown]
             spans = spread_out(simultaneous(worse[usable], family=len(usable)), usable)
             found += [
                 (int(i), f"{fact.name} is worse than the base model's by {spans.mean[i]:.3g}")
@@ -110,22 +118,21 @@ def worsening(
 ) -> Iterator[tuple[Facts, Array, float]]:
     """Of each quality how much worse than the base model's it is, `(S, P, K)`, and how much may be.
 
-    Prompts without numbers of the base model, or of any setting, are passed over: `left_out` tells
-    them.
+    Pictures that most settings have no numbers of are passed over: `left_out` tells them.
     """
     for fact in facts:
         column = table.columns.get(fact.name)
         if fact.axis != "quality" or fact.better == "neither" or column is None:
             continue
-        prompts = with_numbers(column, counted(table, fact.counts))
-        if not prompts:
+        shots = shared(table, column, counted(table, fact.counts))
+        if not shots:
             continue
-        base = column.base[:, prompts]
+        base = shots.of(column.base)
         sign = 1 if fact.better == "lower" else -1
         allowed = rules.margins.get(fact.name, 0.0)
         if fact.name in rules.allowances:
             allowed = max(allowed, sign * (rules.allowances[fact.name] - float(np.nanmean(base))))
-        yield fact, sign * (column.values[:, prompts] - base), allowed
+        yield fact, sign * (shots.of(column.values) - base), allowed
 
 
 def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
@@ -134,12 +141,13 @@ def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
     known: NDArray[np.bool_] = np.ones(len(table.settings), dtype=np.bool_)
     for column in table.judged.values():
         known = np.logical_and(known, whole_settings(column.values))
-    found += [(int(i), "the model's loss with it is no number") for i in np.flatnonzero(~known)]
+    words = Unknown("the model's loss with it is no number")
+    found += [(int(i), words) for i in np.flatnonzero(~known)]
     settings = [int(i) for i in np.flatnonzero(known)]
     if not settings:
         return found
     drift = table.judged.get("drift")
-    if drift is not None:
+    if drift is not None and np.isfinite(drift.control).all():
         spans = simultaneous(clustered(drift.values[settings] - drift.control))
         most = rules.drift * float(drift.control.mean())
         share = spans.mean / float(drift.control.mean())
@@ -160,26 +168,32 @@ def _worse_judgement(table: Table, rules: Rules) -> list[tuple[int, str]]:
     return found
 
 
-def with_numbers(column: Column, prompts: Sequence[int]) -> list[int]:
-    """The prompts of which at least one setting has all numbers, and so has its control."""
-    known = np.isfinite(column.values - column.base)
-    some: NDArray[np.bool_] = np.any(np.all(known, axis=2), axis=0)
-    return [prompt for prompt in prompts if some[prompt]]
-
-
 def left_out(table: Table, facts: Sequence[Facts]) -> list[str]:
     """Sentences on qualities that were judged on some prompts only, or not at all."""
-    said = []
+    said = [
+        f"{name} could not be judged: the base model's own loss is no number."
+        for name, column in table.judged.items()
+        if not np.isfinite(column.control).all()
+    ]
     for fact in facts:
         column = table.columns.get(fact.name)
         if fact.axis != "quality" or fact.better == "neither" or column is None:
             continue
         prompts = counted(table, fact.counts)
-        missing = len(prompts) - len(with_numbers(column, prompts))
-        if missing:
-            many = "any prompt" if missing == len(prompts) else f"{missing} of the prompts"
+        there = int(sum(_rendered(table)[prompt].sum() for prompt in prompts))
+        counting = sum(map(len, shared(table, column, prompts).seeds))
+        if not counting:
+            said.append(f"{fact.name} could not be judged: no picture has a number to compare.")
+        elif counting < there:
+            many = f"{there - counting} of {there} prompts and seeds"
             said.append(f"{fact.name} could not be judged on {many}: pictures have no number.")
     return said
+
+
+def _rendered(table: Table) -> NDArray[np.bool_]:
+    """Which prompts and seeds there are pictures of, by any number: `(P, K)`."""
+    known = [np.isfinite(column.values).any(axis=0) for column in table.columns.values()]
+    return np.asarray(np.logical_or.reduce(known))
 
 
 def clustered(values: Array) -> Array:

@@ -48,6 +48,7 @@ def told(
     choice = None if found.choice is None else settings[found.choice]
     named = [] if choice is None else _named(choice, labels or {})
     against = found.contest
+    smallest = against.smallest if against else np.inf
     chance = [] if against is None else zip(found.field, against.chance, strict=True)
     return {
         "rule": rule,
@@ -62,7 +63,7 @@ def told(
         ],
         "chance": [{**settings[i]._asdict(), "p": float(p)} for i, p in chance],
         "thin": thin(table),
-        "smallest_difference": _finite(against.smallest) if against else None,
+        "smallest_difference": smallest if np.isfinite(smallest) else None,
         "overtrained_from": found.overtrained_from,
         "trained": found.trained,
         "copies": [dict(copy) for copy in copies],
@@ -72,10 +73,6 @@ def told(
         ],
         "learned_metric": found.learned or None,
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def headline(table: Table, found: Ranking) -> str:
@@ -94,18 +91,27 @@ def headline(table: Table, found: Ranking) -> str:
             return "Every setting that learned something spoils its pictures; none is safe to keep."
     assert found.choice is not None
     name = called(table.settings[found.choice])
+    return _kept(table, found, name)
+
+
+def _kept(table: Table, found: Ranking, name: str) -> str:
+    """What is kept, and how sure that is."""
     if found.contest is None:
         return f"Keep {name}."
     others = len(found.tied) - 1
     if found.state == "cannot tell apart":
+        left = "settings that the race did not leave behind" if table.dropped else "settings"
         return (
-            f"These pictures cannot tell the {others + 1} settings apart; of equals, {name} is the "
+            f"These pictures cannot tell the {others + 1} {left} apart; of equals, {name} is the "
             "earliest and gentlest."
         )
     if not others:
-        return (
-            f"Keep {name}: it learned surely more than every other setting that holds its quality."
-        )
+        why = "it learned surely more than every other setting that holds its quality"
+        if len(found.field) == 1:
+            why = "no other setting surely learned something and holds its quality"
+        if len(table.settings) == 1:
+            why = "there is no other setting to compare it with"
+        return f"Keep {name}: {why}."
     more = "one other setting" if others == 1 else f"{others} other settings"
     return f"Keep {name}; {more} cannot be told apart from it, and it is the earliest and gentlest."
 
@@ -223,6 +229,11 @@ def _neighbours(table: Table, found: Ranking) -> list[str]:
 def _length(table: Table, found: Ranking) -> list[str]:
     epochs = sorted({setting.epoch for setting in table.settings})
     match found.trained:
+        case "too long" if found.peak is not None:
+            return [
+                f"Training was too long: at strengths near 1 epoch {found.peak} has surely learned "
+                f"more than epoch {epochs[-1]}, the last."
+            ]
         case "too long":
             from_then = f"overtrained from epoch {found.overtrained_from} on"
             return [f"At strengths near 1 the run is {from_then}."]
@@ -255,10 +266,8 @@ def _leaked(table: Table, found: Ranking) -> list[str]:
     values = column.values[found.choice][counted(table, "plain")]
     if not np.isfinite(values).any():
         return []
-    return [
-        f"Prompts without the trigger word move by {float(np.nanmean(values)):.2f} (1 - SSIM): "
-        "that much leaks."
-    ]
+    moved = float(np.nanmean(values))
+    return [f"Prompts without the trigger word move by {moved:.2f} (1 - SSIM): that much leaks."]
 
 
 def _copied(copies: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -32,7 +32,7 @@ def _work(sweep: Sweep) -> Ended:
     try:
         sweep.claim()
         from analysis.analyse import analyse
-        from analysis.renders import StoppedError
+        from analysis.crew import StoppedError
 
         try:
             code = analyse(sweep, write_to(sweep.events_path), stop)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from analysis.race import Racer, shots_of
 from analysis.ranking import Ranking, rank
 from analysis.statistics import contest, simultaneous
-from analysis.table import Table
+from analysis.table import Setting, Table
 from analysis.vetoes import Rules
 from tests.analysis.synthetic import draw, facts, within_one_step
 
@@ -38,6 +38,8 @@ class Tally:
 
     near: int = 0
     silent: int = 0
+    mute: int = 0
+    spoke: int = 0
     twice: int = 0
     tied: int = 0
     same: int = 0
@@ -64,9 +66,13 @@ def main() -> None:
         none = draw(10_000 + seed, differs=False, prompts=asked.prompts)
         tally.twice += bool(contest(none.table.columns["fidelity"].values[:2]).tied.all())
         tally.silent += rank(none.table, facts(), Rules(), {}).state == "cannot tell apart"
+        tally.mute += race(none.table)[0].state == "cannot tell apart"
+        tally.spoke += raced.state == "chosen"
     print(f"{draws} draws of {asked.prompts} prompts, {time.perf_counter() - began:.0f} s")
     print(f"within one step of the truth:            {tally.near / draws:.1%}")
     print(f"no difference, and says it cannot tell:  {tally.silent / draws:.1%}")
+    print(f"no difference, and a race says so too:   {tally.mute / draws:.1%}")
+    print(f"a difference, and a race chooses:        {tally.spoke / draws:.1%}")
     print(f"the same checkpoint twice, and it ties:  {tally.twice / draws:.1%}")
     print(f"a race's choice among the grid's tied:   {tally.tied / draws:.1%}")
     print(f"a race's choice is the grid's:           {tally.same / draws:.1%}")
@@ -94,7 +100,13 @@ def race(table: Table) -> tuple[Ranking, float]:
     while (asked := racer.next(known(table, rendered), {})) is not None:
         settings, (prompt, seed) = asked
         rendered[settings, prompt, seed] = True
-    return rank(known(table, rendered), facts(), Rules(), {}), float(rendered.mean())
+    left = replace(known(table, rendered), dropped=left_behind(table, racer))
+    return rank(left, facts(), Rules(), {}), float(rendered.mean())
+
+
+def left_behind(table: Table, racer: Racer) -> frozenset[Setting]:
+    """The settings that a race dropped."""
+    return frozenset(s for i, s in enumerate(table.settings) if i not in racer.alive)
 
 
 def known(table: Table, rendered: np.ndarray) -> Table:

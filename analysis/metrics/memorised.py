@@ -109,6 +109,18 @@ def copies(pictures: Sequence[Picture], training: Sequence[Picture]) -> list[Cop
     return found
 
 
+def nearest(picture: Picture, training: Sequence[Picture]) -> Copy:
+    """The training picture that a picture is likest to, be it a copy or not.
+
+    Args:
+        picture: `(H, W, 3)`.
+        training: At least one, of the same size.
+    """
+    likeness = _originals(training).likeness(picture)
+    best = int(likeness.argmax())
+    return Copy(best, round(float(likeness[best]), 4))
+
+
 def _among(training: NDArray[np.float64]) -> float:
     """The median likeness of training pictures to their nearest other one."""
     if len(training) < 2:

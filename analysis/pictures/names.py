@@ -29,6 +29,8 @@ _WORDS = {
     "seed": rf"seed{_GAP}{_WHOLE}",
 }
 _KOHYA = r"-(00\d{4})(?!\d)"
+_SAMPLE = r"_e?(?P<epoch>\d{6})_(?P<prompt>\d{2,3})_\d{14}(?:_(?P<seed>\d+))?"
+"""Sample pictures of kohya's sd-scripts: epoch or step, prompt, time, seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +79,21 @@ class Name:
 def expression(pattern: str) -> re.Pattern[str]:
     """A person's pattern with {epoch}, {strength}, {prompt}, {seed} as a regular expression.
 
+    `*` stands for anything.
+
     Raises:
         ConfigError: It has neither epoch nor strength, one of them twice, or others.
     """
     named = re.findall(r"\{(\w*)\}", pattern)
+    anything = "\\*"
     strange = [name for name in named if name not in _WORDS]
     if strange or len(set(named)) < len(named) or not {"epoch", "strength"} & set(named):
         problem = f"{pattern!r} needs {{epoch}} or {{strength}}, and each placeholder once"
         if strange:
             problem = f"{pattern!r} has {{{strange[0]}}}, which is no placeholder"
-        hint = "placeholders are {epoch}, {strength}, {prompt} and {seed}"
+        hint = "placeholders are {epoch}, {strength}, {prompt} and {seed}; * stands for anything"
         raise ConfigError(problem, where="pattern", hint=hint)
-    found = re.escape(pattern)
+    found = re.escape(pattern).replace(anything, ".*?")
     for name in named:
         number = _DECIMAL if name == "strength" else r"\d+"
         found = found.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>{number})")
@@ -103,6 +108,9 @@ def matched(path: Path, pattern: re.Pattern[str]) -> Spans:
 
 def said(stem: str) -> Spans:
     """Where the numbers stand that a name says in words, and epochs as kohya numbers them."""
+    sample = re.search(_SAMPLE + "$", stem)
+    if sample:
+        return {name: sample.span(name) for name, text in sample.groupdict().items() if text}
     found = {name: re.search(words, stem, re.IGNORECASE) for name, words in _WORDS.items()}
     found["epoch"] = found["epoch"] or re.search(_KOHYA, stem)
     return {name: match.span(1) for name, match in found.items() if match}

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from analysis.analyse import analyse
+from analysis.crew import StoppedError
 from analysis.keep import keep
-from analysis.renders import StoppedError
-from analysis.sweep import Sweep
-from app.sweeps import Named, find_sweep, quoted, sweep_of, sweep_of_run
+from analysis.sweep import Sweep, sweep_of_run
+from app.sweeps import Named, find_sweep, quoted, sweep_of
 from tests.conftest import write_pictures
 from tests.trainer.training import tiny_job, train_here
 from trainer.core.errors import AdapterError, ConfigError, RunError

@@ -63,7 +63,9 @@ def test_one_control_without_a_number_leaves_the_veto_standing_and_is_told(table
     table.columns["brisque"].control[0, 0] = np.nan
     found = ranked(table)
     assert SETTINGS[found.choice] == Setting(2, 1.0)
-    assert any("brisque could not be judged on 1 of the prompts" in line for line in found.said)
+    assert any(
+        "brisque could not be judged on 1 of 12 prompts and seeds" in line for line in found.said
+    )
 
 
 def test_a_setting_whose_quality_is_not_known_is_ruled_out_with_the_reason(table):
@@ -131,7 +133,8 @@ def raced(table, budget, copies=lambda done: {}):
             name: replace(column, values=np.where(rendered, column.values, np.nan))
             for name, column in table.columns.items()
         }
-        return replace(table, columns=hidden)
+        behind = frozenset(s for i, s in enumerate(SETTINGS) if i not in racer.alive)
+        return replace(table, columns=hidden, dropped=behind)
 
     while (asked := racer.next(known(), copies(len(racer.done)))) is not None:
         settings, (prompt, seed) = asked

@@ -27,7 +27,8 @@ def run(table, budget):
         settings, (prompt, seed) = asked
         assert not rendered[settings, prompt, seed].any()
         rendered[settings, prompt, seed] = True
-    return rendered, rank(masked(table, rendered), FACTS, Rules(), {})
+    behind = frozenset(s for i, s in enumerate(table.settings) if i not in racer.alive)
+    return rendered, rank(replace(masked(table, rendered), dropped=behind), FACTS, Rules(), {})
 
 
 def test_a_race_chooses_like_the_full_grid_for_less_than_half_of_the_pictures():
