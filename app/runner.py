@@ -12,16 +12,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 
 from trainer.core.events import Told, parse
+from trainer.core.files import plain_disk_errors
 from trainer.core.work import WorkFolder
 
 _POLL_SECONDS = 0.15
+_kept: list[subprocess.Popen[bytes]] = []
 
 
 def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
@@ -31,22 +33,39 @@ def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
     """
     worker = ["-m", run.worker, str(run.path)]
     if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launcher = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--local-addr=127.0.0.1",
+            f"--nproc-per-node={processes}",
+        ]
         worker = [*launcher, *worker]
     log = run.path / "worker.log"
     quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     safe = {"PYTHONSAFEPATH": "1"}  # else a file in the current folder could pass for a library
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, *worker],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **quiet, **safe},
-            start_new_session=os.name != "nt",
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-            | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    with plain_disk_errors(log):
+        output = log.open("ab")
+    with output:
+        return keep(
+            subprocess.Popen(
+                [sys.executable, *worker],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **quiet, **safe},
+                start_new_session=os.name != "nt",
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+                | getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
         )
+
+
+def keep(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Remember a process that outlives whoever started it, so that it is reaped when it ends."""
+    _kept[:] = [known for known in _kept if known.poll() is None]
+    _kept.append(process)
+    return process
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -61,17 +80,37 @@ def kill(process: subprocess.Popen[bytes]) -> None:
             child.kill()
 
 
-def follow(run: WorkFolder, process: subprocess.Popen[bytes], *, skip: int = 0) -> Iterator[Told]:
+def follow(
+    run: WorkFolder,
+    process: subprocess.Popen[bytes],
+    *,
+    skip: int = 0,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[Told]:
     """The run's events as they come, until its process is gone.
 
     Args:
         run: Whose.
         process: Its worker.
         skip: Bytes of the events file that are known already.
+        between: Called whenever the file was looked at.
     """
+    return _follow(run, lambda: process.poll() is not None, skip, between)
+
+
+def attend(
+    run: WorkFolder, *, skip: int = 0, between: Callable[[], None] = lambda: None
+) -> Iterator[Told]:
+    """The same of a process that somebody else started, perhaps on another machine."""
+    return _follow(run, lambda: not run.busy(), skip, between)
+
+
+def _follow(
+    run: WorkFolder, ended: Callable[[], bool], skip: int, between: Callable[[], None]
+) -> Iterator[Told]:
     position = skip
     while True:
-        gone = process.poll() is not None
+        gone = ended()
         lines = _whole_lines(run.events_path, position)
         position += len(lines)
         for line in lines.decode("utf-8", errors="replace").splitlines():
@@ -80,6 +119,7 @@ def follow(run: WorkFolder, process: subprocess.Popen[bytes], *, skip: int = 0) 
                 yield told
         if gone:
             return
+        between()
         time.sleep(_POLL_SECONDS)
 
 

@@ -1,0 +1,1 @@
+"""A search for the settings that learn best, over several runs, workers and machines."""

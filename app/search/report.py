@@ -1,0 +1,226 @@
+"""What a search found: trials, which setting mattered, and the winner as a preset.
+
+How much a setting mattered is PED-ANOVA's measure (arXiv:2304.10255): how differently the best
+tenth to half of the trials are spread over it than all are. With a dozen trials it is a hint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.search.folder import Search
+from trainer.core.files import write_atomically
+from trainer.job.preset import About, Preset, of_job
+from trainer.job.run import Run
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+ASSETS = Path(__file__).parents[2] / "assets" / "report"
+_WIDTH, _HEIGHT, _PAD = 320, 170, 34
+_FAR = 30
+_FEWEST = 4
+"""Trials with a score below which nothing is said of what mattered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial.
+
+    Attributes:
+        score: Percent by which the loss on held-out pictures falls; None when it has none.
+        state: "complete", "pruned", "fail", "running", "waiting".
+        kept: What its verdict keeps, in words.
+        told: The verdict's headline, or what went wrong.
+        run: Its run folder, relative to the search's.
+    """
+
+    number: int
+    state: str
+    score: float | None
+    values: dict[str, Any]
+    kept: str
+    told: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        best: The row with the highest score; None when no trial has one.
+        first: The job as it stood, where the search tried it.
+        importance: Setting -> its share of what mattered, the most first; empty when there are
+            too few trials, or they score alike.
+    """
+
+    rows: tuple[Row, ...]
+    best: Row | None
+    first: Row | None
+    importance: dict[str, float]
+
+
+def found(search: Search) -> Found:
+    """What a search found so far.
+
+    Raises:
+        RunError: The study is gone or damaged.
+    """
+    study = search.study()
+    trials = study.get_trials(deepcopy=False)
+    rows = tuple(_row(trial) for trial in trials if trial.state.name != "WAITING")
+    done = [row for row in rows if row.score is not None]
+    best = max(done, key=lambda row: row.score or 0.0, default=None)
+    stood = search.space.of(search.job.job)
+    first = next((row for row in done if row.values == stood), None)
+    return Found(rows, best, first, _importance(study, done))
+
+
+def _row(trial: FrozenTrial) -> Row:
+    attrs = trial.user_attrs
+    score = trial.value if trial.state.name == "COMPLETE" else None
+    run = f"runs/{attrs['run']}" if "run" in attrs else ""
+    told = attrs.get("problem") or attrs.get("verdict", "")
+    values = attrs.get("values", trial.params)
+    return Row(
+        trial.number, trial.state.name.lower(), score, values, attrs.get("kept", ""), told, run
+    )
+
+
+def _importance(study: Any, done: Sequence[Row]) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    if len(done) < _FEWEST or len({row.score for row in done}) < 2:
+        return {}
+    told = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return {path: float(share) for path, share in told.items()}
+
+
+def headline(told: Found) -> str:
+    """What came out, in one or two sentences."""
+    if told.best is None or told.best.score is None:
+        return "No trial has a score yet."
+    said = ", ".join(f"{path} = {shown(value)}" for path, value in told.best.values.items())
+    best = (
+        f"Trial {told.best.number} is best: {said}; the loss on held-out pictures falls by "
+        f"{told.best.score:.2f}% at {told.best.kept}."
+    )
+    if told.first is None or told.first.score is None or told.first is told.best:
+        return best
+    return f"{best} The job as it stood: {told.first.score:.2f}%."
+
+
+def mattered(told: Found) -> str:
+    """Which setting mattered, in one sentence."""
+    if not told.importance:
+        return "Too few trials have a score to say which setting mattered."
+    shares = ", ".join(f"{path} {share:.0%}" for path, share in told.importance.items())
+    return f"What mattered (PED-ANOVA; a hint with so few trials): {shares}."
+
+
+def winner(search: Search, told: Found, name: str) -> Preset | None:
+    """The best trial's job as a preset; None when no trial has a score."""
+    if told.best is None:
+        return None
+    run = Run.open(search.path / told.best.run)
+    about = About(
+        name=name,
+        sentence=f"The best of {len(told.rows)} trials of {search.path.name}.",
+        tested=headline(told)[:600],
+        tags=(run.job.model.kind, "search"),
+    )
+    return of_job(run.job, about)
+
+
+def write(search: Search) -> Path:
+    """Write report.html and trials.json; the page's path.
+
+    Raises:
+        RunError: The study is gone or damaged.
+        ResourceError: The folder cannot be written.
+    """
+    import jinja2
+
+    told = found(search)
+    facts = {
+        "headline": headline(told),
+        "mattered": mattered(told),
+        "importance": told.importance,
+        "trials": [asdict(row) for row in told.rows],
+    }
+    write_atomically(search.path / "trials.json", json.dumps(facts, indent=1, ensure_ascii=False))
+    loader = jinja2.FileSystemLoader(ASSETS)
+    page = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
+    text = page.get_template("search.html.j2").render(
+        **facts,
+        name=search.path.name,
+        paths=[axis.path for axis in search.space.axes],
+        plots=[_plot(axis.path, told) for axis in search.space.axes],
+        shown=shown,
+        report=lambda row: _report(search, row),
+        best=told.best.number if told.best else None,
+    )
+    path = search.path / "report.html"
+    write_atomically(path, text)
+    return path
+
+
+def _report(search: Search, row: dict[str, Any]) -> str:
+    """The trial's own report, relative to the search's folder; empty when there is none."""
+    pages = sorted((search.path / row["run"]).glob("analysis/*/report.html")) if row["run"] else []
+    return pages[-1].relative_to(search.path).as_posix() if pages else ""
+
+
+def _plot(path: str, told: Found) -> dict[str, Any]:
+    """A setting's values against scores, as places in px of a small picture."""
+    done = [row for row in told.rows if row.score is not None and path in row.values]
+    values = [row.values[path] for row in done]
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    names: list[Any] = sorted(set(values)) if numbers else list(dict.fromkeys(map(str, values)))
+    xs = (
+        _places(values, names)
+        if numbers
+        else [(names.index(str(v)) + 0.5) / len(names) for v in values]
+    )
+    scores = _scale([row.score or 0.0 for row in done])
+    dots = [
+        {
+            "x": _PAD + x * (_WIDTH - 2 * _PAD),
+            "y": _HEIGHT - _PAD - scores(row.score or 0.0) * (_HEIGHT - 2 * _PAD),
+            "row": row,
+        }
+        for row, x in zip(done, xs, strict=True)
+    ]
+    ends = [names[0], names[-1]] if names else []
+    marks = [row.score or 0.0 for row in done]
+    return {
+        "path": path,
+        "dots": dots,
+        "ends": [shown(end) for end in (ends if numbers else [])],
+        "names": [] if numbers else names,
+        "scores": [min(marks, default=0.0), max(marks, default=0.0)],
+    }
+
+
+def _places(values: Sequence[Any], names: Sequence[Any]) -> list[float]:
+    """Numbers from 0 to 1, by their logarithms where they reach far."""
+    wide = len(names) > 1 and names[0] > 0 and names[-1] / names[0] > _FAR
+    numbers = [math.log10(value) if wide else float(value) for value in values]
+    place = _scale(numbers)
+    return [place(number) for number in numbers]
+
+
+def _scale(values: Sequence[float]) -> Any:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return lambda value: (value - low) / (high - low) if high > low else 0.5
+
+
+def shown(value: Any) -> str:
+    """A value as people read it."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

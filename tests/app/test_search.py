@@ -1,0 +1,265 @@
+"""`sweetspot search`: spaces, trials, several workers, and what goes wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from app import library
+from app.search.folder import BELOW, Search
+from app.search.report import found, headline, mattered, winner, write
+from app.search.space import SearchConfig, space_of, words_of
+from app.search.study import _take, work
+from app.search.trial import Stop, score_of
+from trainer.core import toml
+from trainer.core.errors import ConfigError, RunError
+from trainer.core.trees import merge
+from trainer.job.layers import Layer, settle
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEETSPOT_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def make_job(tiny_sd, pictures, tmp_path):
+    """Six steps on a tiny model, judged on held-out pictures, with one cell an epoch."""
+
+    def make(**changes):
+        values = {
+            "name": "fox",
+            "runs": str(tmp_path / "runs"),
+            "model": {"base": str(tiny_sd), "resolution": 64},
+            "dataset": {"folder": str(pictures(6)), "bucket_step": 16},
+            "adapter": {"rank": 2, "alpha": 2.0},
+            "schedule": {"epochs": 3, "batch_size": 2, "seed": 3},
+            "compute": {"precision": "fp32", "device": "cpu"},
+            "validation": {"share": 0.34},
+            "analysis": {
+                "prompts": ["a fox"],
+                "strengths": [1.0],
+                "seeds": 1,
+                "steps": 1,
+                "draws": 1,
+                "metrics": ["ssim", "fidelity"],
+            },
+        }
+        return settle([Layer("below", BELOW), Layer("job", merge(values, changes))])
+
+    return make
+
+
+RATES = {"optimizer.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
+
+
+def made(job, space, **more):
+    return Search.create(job, SearchConfig(space=space, **more))
+
+
+def test_a_search_ends_with_a_score_a_trial_and_a_winner_that_is_a_preset(make_job):
+    space = {**RATES, "adapter.rank": [2, 4], "adapter.alpha": "= adapter.rank"}
+    search = made(make_job(), space, trials=2, startup=1, prune=False)
+    said = []
+    work(search, said.append, Stop())
+    told = found(search)
+    assert [row.state for row in told.rows] == ["complete"] * 2, said
+    assert told.first is None  # a learning rate of 1e-4 is outside the range
+    for row in told.rows:
+        text = (search.path / row.run / "job.toml").read_text(encoding="utf-8")
+        rank = row.values["adapter.rank"]
+        assert f"alpha = {float(rank)}" in text
+    best = winner(search, told, "mine")
+    assert (
+        best.settings["optimizer"]["learning_rate"] == told.best.values["optimizer.learning_rate"]
+    )
+    page = write(search).read_text(encoding="utf-8")
+    assert "optimizer.learning_rate" in page
+    assert page.count("<circle") == 4
+
+
+@pytest.mark.slow
+def test_the_job_as_it_stands_and_presets_are_tried_first(make_job, tmp_path):
+    from trainer.job.preset import from_values
+
+    values = {"preset": 1, "about": {"name": "hot"}, "job": {"optimizer": {"learning_rate": 0.05}}}
+    library.save(from_values(values, "x"))
+    job = make_job(optimizer={"learning_rate": 2e-3})
+    search = made(job, RATES, trials=2, presets=("hot",))
+    work(search, lambda told: None, Stop())
+    rates = [row.values["optimizer.learning_rate"] for row in found(search).rows]
+    assert rates == [2e-3, 0.05]
+    assert "The job as it stood" in headline(found(search)) or found(search).best.number == 0
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_search_and_run_no_trial_twice(make_job):
+    search = made(make_job(), RATES, trials=4, startup=4, prune=False)
+    code = (
+        "import sys; from pathlib import Path; "
+        "from app.search.study import Search, Stop, work; "
+        "work(Search.open(Path(sys.argv[1])), print, Stop())"
+    )
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(search.path)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    told = [worker.communicate(timeout=280)[0].decode() for worker in workers]
+    rows = found(search).rows
+    assert [row.number for row in rows] == [0, 1, 2, 3]
+    assert {row.state for row in rows} == {"complete"}, told
+    assert len(list((search.path / "runs").glob("*/job.toml"))) == 4
+    assert all("trial" in one for one in told), "each worker did some"
+
+
+@pytest.mark.slow
+def test_a_killed_worker_s_trial_is_gone_on_with(make_job):
+    search = made(make_job(), RATES, trials=2, prune=False)
+    code = (
+        "import sys; from pathlib import Path; "
+        "from app.search.study import Search, Stop, work; "
+        "work(Search.open(Path(sys.argv[1])), print, Stop())"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, str(search.path)])
+    deadline = time.monotonic() + 120
+    while not list((search.path / "runs").glob("*/events.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    worker.kill()  # its run goes on, and is waited for
+    worker.wait()
+    work(search, lambda told: None, Stop())
+    assert [row.state for row in found(search).rows] == ["complete"] * 2
+    assert len(list((search.path / "runs").glob("*/job.toml"))) == 2
+
+
+@pytest.mark.slow
+def test_a_trial_that_fails_is_told_and_the_rest_goes_on(make_job):
+    # a rank as large as the layers is fine, a resolution that leaves no picture is not
+    job = make_job(dataset={"upscale": False})
+    search = made(job, {"model.resolution": [64, 1024]}, trials=2, startup=0, prune=False)
+    study = search.study()
+    for side in (1024, 64):
+        study.enqueue_trial({"model.resolution": side})
+    said = []
+    work(search, said.append, Stop())
+    rows = found(search).rows
+    assert {row.state for row in rows} <= {"fail", "complete"}
+    assert any(row.state == "complete" for row in rows), said
+
+
+def test_a_stopped_search_goes_on_with_its_trial(make_job):
+    search = made(make_job(), RATES, trials=1)
+    stop = Stop()
+    said = []
+
+    def tell(line):
+        said.append(line)
+        stop.ask()
+
+    work(search, tell, stop)
+    assert [row.state for row in found(search).rows] == ["running"], said
+    work(search, said.append, Stop())
+    assert [row.state for row in found(search).rows] == ["complete"], said
+    assert len(list((search.path / "runs").glob("*/job.toml"))) == 1
+
+
+def test_a_study_that_vanishes_is_told_and_no_run_is_lost(make_job):
+    search = made(make_job(), RATES, trials=1)
+    work(search, lambda told: None, Stop())
+    (search.path / "study.log").unlink()
+    with pytest.raises(RunError, match=r"study\.log is gone; its runs are all there"):
+        work(search, lambda told: None, Stop())
+    assert list((search.path / "runs").glob("*/job.toml"))
+
+
+def test_a_study_that_is_damaged_is_told(make_job):
+    search = made(make_job(), RATES, trials=1)
+    (search.path / "study.log").write_text("{not json\n{nor this\n", encoding="utf-8")
+    with pytest.raises(RunError, match=r"study\.log is damaged"):
+        found(search)
+
+
+@pytest.mark.parametrize(
+    ("space", "problem"),
+    [
+        ({}, "nothing varies"),
+        ({"adapter.ranck": [1, 2]}, "no such setting"),
+        ({"dataset.folder": ["a", "b"]}, "cannot vary"),
+        ({"adapter.rank": [4]}, "two or more"),
+        ({"adapter.rank": [4, 4]}, "two or more"),
+        ({"adapter.rank": {"low": 8, "high": 4}}, "cannot be drawn"),
+        ({"optimizer.learning_rate": {"low": 0, "high": 1, "log": True}}, "cannot be drawn"),
+        ({"optimizer.learning_rate": {"low": 1e-4, "high": 5}}, "less than or equal to 1"),
+        ({"optimizer.learning_rate": {"low": "a", "high": 5}}, "no range"),
+        ({"adapter.rank": "many"}, "says no values"),
+        ({"adapter.rank": [2, "x"]}, "valid integer"),
+        ({"adapter.targets": {"low": 1, "high": 2}}, "says no values"),
+        ({"adapter.alpha": "= adapter.rank"}, "does not vary"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused_before_anything_runs(make_job, space, problem):
+    job = make_job()
+    with pytest.raises(ConfigError, match=problem):
+        space_of(toml.parse(SearchConfig, {"space": space}).space, job)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"validation": {"share": 0.0}}, "none are held back"),
+        ({"analysis": {"judge": False}}, "loss on held-out pictures"),
+    ],
+)
+def test_a_job_in_which_nothing_can_be_judged_is_refused(make_job, changes, said):
+    job = make_job(**changes)
+    with pytest.raises(ConfigError, match=said):
+        made(job, RATES)
+
+
+def test_draws_are_the_search_s_own_and_differ_from_trial_to_trial(make_job):
+    job = make_job()
+
+    def drawn(seed):
+        search = made(job, RATES, trials=4, startup=4, seed=seed)
+        taken = [_take(search) for _ in range(4)]
+        return [trial.user_attrs["values"]["optimizer.learning_rate"] for trial in taken]
+
+    first = drawn(1)
+    assert len(set(first)) == 4
+    assert drawn(1) == first
+    assert drawn(2) != first
+
+
+def test_options_say_spaces():
+    told = words_of(["adapter.rank=4,8", "optimizer.learning_rate=1e-4:1e-2:log", "a.b==c.d"])
+    assert told == {
+        "adapter.rank": [4, 8],
+        "optimizer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "a.b": "=c.d",
+    }
+    with pytest.raises(ConfigError, match="says no values"):
+        words_of(["adapter.rank"])
+
+
+def test_a_verdict_that_keeps_nothing_is_worth_the_base_model():
+    assert score_of({"verdict": {"choice": None}}) == (0.0, "nothing")
+    told = {
+        "verdict": {"choice": {"epoch": 2, "strength": 0.5}},
+        "judged_base": {"fit": {"mean": 0.2}},
+        "judged": [{"epoch": 2, "strength": 0.5, "metrics": {"fit": {"mean": 0.19}}}],
+    }
+    score, kept = score_of(told)
+    assert score == pytest.approx(5)
+    assert kept == "epoch 2 at strength 0.5"
+
+
+def test_a_search_without_scores_says_so(make_job):
+    search = made(make_job(), RATES)
+    told = found(search)
+    assert headline(told) == "No trial has a score yet."
+    assert mattered(told).startswith("Too few trials")
+    assert winner(search, told, "x") is None
+    assert write(search).is_file()
