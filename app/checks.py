@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ from rich.text import Text
 from trainer.job.file import as_override, load_job, override_job
 
 if TYPE_CHECKING:
-    from trainer.data.bucket import Listed
+    from trainer.data.bucket import Framed, Listed
     from trainer.data.check import Report
+    from trainer.data.folder import Picture
     from trainer.job.config import JobConfig
+    from trainer.job.pictures import DatasetConfig
 
 _SHOWN = 12
 """Rows of a list before it is cut; --json has them all."""
@@ -53,25 +55,36 @@ def shown(job: JobConfig, epoch: int) -> Iterator[Listed]:
     Raises:
         ModelError: The base model's own sizes cannot be read.
     """
-    from trainer.core.draws import chance
     from trainer.data.bucket import fit, framing, listing
-    from trainer.data.caption import final_caption
-    from trainer.data.folder import Picture, scan
+    from trainer.data.folder import scan
 
     outline = job.model.outline(job.adapter.targets)
     rules = framing(job.dataset, resolution=job.model.resolution, size_step=outline.size_step)
     framed, _ = fit(scan(job.dataset).pictures, rules)
+    return listing(framed, spoken(framed, job.dataset, seed=job.schedule.seed or 0, epoch=epoch))
+
+
+def spoken(
+    framed: Iterable[Framed], config: DatasetConfig, *, seed: int, epoch: int
+) -> Callable[[Picture], str]:
+    """What says the caption of a picture as the epoch's first showing of it will."""
     numbers, count = {}, 0
     for one in framed:
         numbers[one.picture.name] = count
         count += one.picture.repeats
+    return lambda picture: said(
+        picture.caption, config, seed=seed, epoch=epoch, number=numbers[picture.name]
+    )
 
-    def words(picture: Picture) -> str:
-        luck = chance(job.schedule.seed or 0, "showing", epoch, numbers[picture.name])
-        luck.random()
-        return final_caption(picture.caption, job.dataset, chance=luck)
 
-    return listing(framed, words)
+def said(caption: str, config: DatasetConfig, *, seed: int, epoch: int, number: int) -> str:
+    """A caption as the showing of this number in the epoch says it."""
+    from trainer.core.draws import chance
+    from trainer.data.caption import final_caption
+
+    luck = chance(seed, "showing", epoch, number)
+    luck.random()  # the mirror's
+    return final_caption(caption, config, chance=luck)
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -173,3 +186,18 @@ def _rest(console: Console, count: int) -> None:
 
 def _line(console: Console, words: str, style: str = "") -> None:
     console.print(Text(words, style=style), soft_wrap=True)
+
+
+def print_plan(job: JobConfig, console: Console, *, as_json: bool) -> None:
+    """What a job will take, before anything is loaded."""
+    from trainer.data.folder import scan
+    from trainer.preflight import plan_of, preflight
+
+    plan = plan_of(job)
+    job.require_apart()
+    planned = preflight(job, plan, scan(job.dataset))
+    facts: dict[str, Any] = {**planned.facts, "warnings": list(planned.warnings)}
+    if as_json:
+        console.print_json(json.dumps(facts))
+    else:
+        print_facts(facts, console)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from trainer.core.errors import COMPLETED, UNDECIDED
+from trainer.core.errors import COMPLETED, UNDECIDED, RunError
 
 if TYPE_CHECKING:
     from analysis.sweep import Sweep
@@ -45,8 +47,10 @@ def analyse(
     budget: Annotated[str, typer.Option(help="Time to render, like 10m: a race.")] = "",
     renders: Annotated[int, typer.Option(min=0, help="Pictures to spend: a race.")] = 0,
     rule: Annotated[str, typer.Option(help="sweetspot, ancestor or weights.")] = "",
+    processes: Annotated[int, typer.Option(min=0, help="Share the work: one a device.")] = 0,
     base: Annotated[str, typer.Option(help="Base model of LoRA files.")] = "demo",
-    family: Annotated[str, typer.Option(help="Its family.")] = "sd",
+    family: Annotated[str, typer.Option(help="Its family; told from the model if left out.")] = "",
+    parts: Annotated[str, typer.Option(help="A folder with a single file's missing parts.")] = "",
     dataset: Annotated[Path | None, typer.Option(help="Pictures they were trained on.")] = None,
     held_out: Annotated[Path | None, typer.Option(help="Pictures held back.")] = None,
     trigger: Annotated[str, typer.Option(help="Their trigger word.")] = "",
@@ -67,29 +71,30 @@ def analyse(
 
     Ends with 0 when there is a choice, and with 10 when the pictures cannot tell.
     """
-    from analysis.sweep import Sweep
-    from app.scores import asked_of_pictures, scored
-    from app.sweeps import Named, minutes, numbers, pictures_of, planned, quoted, sweep_of
+    from app.scores import asked_of_pictures, counting, scored
+    from app.sweeps import Named, minutes, numbers, pictures_of, planned, quoted, resumed, sweep_of
 
     if (resume is None) == (not sources):
         raise typer.BadParameter("name a run or LoRA files, or --resume with an analysis's folder")
     pictures = pictures_of(sources or [])
     if pictures is None and (control or pattern):
         raise typer.BadParameter("--control and --pattern are for a folder of finished pictures")
+    of_a_sweep = {"--prompt": prompt, "--plain": plain, "--strengths": strengths, "--seeds": seeds}
+    of_a_sweep |= {"--budget": budget, "--renders": renders, "--trigger": trigger, "--plan": plan}
+    of_a_sweep |= {"--base": base != "demo", "--family": family, "--parts": parts}
     if pictures is not None:
-        idle = {"--prompt": prompt, "--plain": plain, "--strengths": strengths, "--seeds": seeds}
-        idle |= {"--budget": budget, "--renders": renders, "--trigger": trigger, "--plan": plan}
-        given = [option for option, value in idle.items() if value]
-        if given:
-            raise typer.BadParameter(f"{given[0]} means nothing for pictures that are finished")
-        told = scored(
-            pictures,
-            control,
-            asked_of_pictures(pattern, to, (dataset, held_out), [*_rule(rule), *(override or [])]),
+        more = {"--class-word": class_word, "--processes": processes}
+        _refuse({**of_a_sweep, **more}, "for pictures that are finished")
+        of_pictures = asked_of_pictures(
+            pattern, to, (dataset, held_out), [*_rule(rule), *(override or [])]
         )
+        with counting(err) as progress:
+            told = scored(pictures, control, replace(of_pictures, progress=progress))
         _print_scores(told, as_json=as_json)
     if resume is not None:
-        raise typer.Exit(_analysed(Sweep.open(resume), as_json=as_json))
+        more = {"--rule": rule, "--set": override, "--dataset": dataset, "--held-out": held_out}
+        _refuse({**of_a_sweep, **more, "--out": to}, "for an analysis that is resumed")
+        raise typer.Exit(_analysed(resumed(resume, processes), as_json=as_json))
     changes = {
         "prompts": quoted(prompt),
         "plain_prompts": quoted(plain),
@@ -98,9 +103,19 @@ def analyse(
         "minutes": str(minutes(budget)) if budget else "",
         "renders": str(renders or ""),
         "rule": rule,
+        "processes": str(processes or ""),
     }
     asked = [f"analysis.{name}={value}" for name, value in changes.items() if value]
-    named = Named(base, family, dataset, held_out, trigger, class_word, [*asked, *(override or [])])
+    named = Named(
+        base,
+        family,
+        dataset,
+        held_out,
+        trigger,
+        class_word,
+        [*asked, *(override or [])],
+        parts_from=parts,
+    )
     if plan:
         _facts(planned(sources or [], named, runs), as_json=as_json)
         return
@@ -127,9 +142,11 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score finished pictures, from whatever program, and choose among them."""
-    from app.scores import Asked, scored
+    from app.scores import Asked, counting, scored
 
-    _print_scores(scored(folder, control, Asked(rule, compat, pattern, to)), as_json=as_json)
+    with counting(err) as progress:
+        told = scored(folder, control, Asked(rule, compat, pattern, to, progress=progress))
+    _print_scores(told, as_json=as_json)
 
 
 @commands.command()
@@ -161,27 +178,37 @@ def keep(
     if bool(epoch) != bool(strength):
         raise typer.BadParameter("--epoch and --strength go together")
     chosen = Setting(epoch, strength) if epoch else None
-    sweep = Sweep.open(find_sweep(folder))
+    place = find_sweep(folder)
+    if not (place / "sweep.toml").is_file():
+        raise RunError("finished pictures have no LoRA file to keep", where=str(place))
+    sweep = Sweep.open(place)
     kept = keep_file(sweep, to, chosen=chosen, into_alpha=bake, overwrite=overwrite)
     _plain(f"kept epoch {kept.setting.epoch} as {kept.path}; use it at strength {kept.strength:g}")
+
+
+def _refuse(options: Mapping[str, Any], what: str) -> None:
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"{given[0]} means nothing {what}")
 
 
 def lora_spectrum(
     file: Annotated[Path, typer.Argument(help="A .safetensors file.")],
     base: Annotated[
-        str, typer.Option(help="Compare with this base model: demo, a folder, a hub name.")
+        str, typer.Option(help="Compare with this base model: demo, a folder, a file, a hub name.")
     ] = "",
-    family: Annotated[str, typer.Option(help="Its family.")] = "sd",
+    family: Annotated[str, typer.Option(help="Its family; told from the model if left out.")] = "",
+    parts: Annotated[str, typer.Option(help="A folder with a single file's missing parts.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Look into every module.")] = False,
     as_json: Json = False,
 ) -> None:
     """Tell what a LoRA does to the weights: norms by block, ranks it uses, intruder dimensions."""
     from app.spectrum import looking, print_spectrum
-    from trainer.families.base import families
+    from trainer.families.finding import config_of
     from trainer.weights.intruders import STRONGEST
     from trainer.weights.spectrum import spectrum
 
-    model = families[family].model_validate({"base": base}) if base else None
+    model = config_of(base, family, parts) if base else None
     with looking(err) as progress:
         told = spectrum(file, model, looked=None if every else STRONGEST, progress=progress)
     if as_json:
@@ -190,11 +217,20 @@ def lora_spectrum(
         print_spectrum(told, out)
 
 
-def train_run(run: Run, *, as_json: bool) -> int:
-    """Train, and analyse afterwards where the job says so; the exit code."""
-    from app.watch import watch
+def train_run(run: Run, *, as_json: bool, start: bool = True) -> int:
+    """Train, and analyse afterwards where the job says so; the exit code.
 
+    Without `start`, say how to start what is ready in the run's folder.
+    """
+    from app.fetching import fetched
+    from app.watch import by_hand, watch
+
+    if not start:
+        told = by_hand(run)
+        _plain(json.dumps(told) if as_json else "\n".join(f"{k}: {v}" for k, v in told.items()))
+        return COMPLETED
     job = run.job
+    fetched(job.model, err.print)
     code = watch(run, out, as_json=as_json, processes=job.compute.processes)
     if code == 0 and job.analysis.after_training:
         code = analyse_run(run, [], as_json=as_json)
@@ -203,7 +239,7 @@ def train_run(run: Run, *, as_json: bool) -> int:
 
 def analyse_run(run: Run, overrides: list[str], *, as_json: bool = False) -> int:
     """Analyse a run that was just trained; the exit code."""
-    from app.sweeps import sweep_of_run
+    from analysis.sweep import sweep_of_run
 
     sweep = sweep_of_run(run, overrides)
     code = _analysed(sweep, as_json=as_json)
@@ -230,8 +266,10 @@ def _print_scores(told: Scores, *, as_json: bool) -> NoReturn:
 def _analysed(sweep: Sweep, *, as_json: bool) -> int:
     """Do the sweep, and say what its verdict rests on; the exit code."""
     from analysis.keep import read_report
+    from app.fetching import fetched
     from app.watch import watch
 
+    fetched(sweep.config.model, err.print)
     code = watch(sweep, out, as_json=as_json)
     if not as_json and code in (COMPLETED, UNDECIDED):
         verdict = read_report(sweep.path)["verdict"]

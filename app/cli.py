@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from app.batch import commands as many
 from app.choosing import analyse_run, commands, lora_spectrum, train_run
+from app.importing import import_file
+from app.opening import app as open_app
+from app.presets import preset_app
+from app.queueing import queue_app
+from app.running import runs_app
+from app.searching import search
 from app.voting import votes_app
-from trainer.core.errors import DatasetError, ResourceError, RunError, UserError
-
-if TYPE_CHECKING:
-    from trainer.job.config import JobConfig
+from trainer.core.errors import DatasetError, ResourceError, UserError
+from trainer.core.process import quiet_libraries
 
 app = typer.Typer(
     help="Train LoRAs, and choose which epoch to keep. Exit codes: docs/exit-codes.md.",
@@ -29,24 +32,32 @@ app = typer.Typer(
 )
 dataset_app = typer.Typer(help="Look at a folder of pictures.", no_args_is_help=True)
 lora_app = typer.Typer(help="Look into LoRA files.", no_args_is_help=True)
-runs_app = typer.Typer(help="List, show and stop runs.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lora_app, name="lora")
 app.add_typer(runs_app, name="runs")
 app.add_typer(votes_app, name="votes")
+app.add_typer(preset_app, name="preset")
+app.add_typer(queue_app, name="queue")
 lora_app.command("spectrum")(lora_spectrum)
-for command in commands.registered_commands:
-    app.registered_commands.append(command)
+app.command("import")(import_file)
+app.registered_commands += [*commands.registered_commands, *many.registered_commands]
+app.command("search")(search)
+app.command("app")(open_app)
 
 JobFile = Annotated[Path | None, typer.Argument(help="A job in TOML.", show_default=False)]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable."),
 ]
+Base = Annotated[
+    str, typer.Option(help="Base model: demo, a folder, a .safetensors file, a hub name.")
+]
+Parts = Annotated[
+    str, typer.Option("--parts", help="Where a single file's missing parts are: a folder.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where run folders are.")]
 LoraFile = Annotated[Path, typer.Argument(help="A .safetensors file.")]
-RunFolder = Annotated[Path, typer.Argument(help="A run's folder, or its name in the runs folder.")]
 
 out = Console()
 err = Console(stderr=True)
@@ -57,8 +68,7 @@ def run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
             stream.reconfigure(encoding="utf-8", errors="replace")
-    for library in ("DIFFUSERS", "TRANSFORMERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    quiet_libraries()
     try:
         code = app(standalone_mode=False)
     except UserError as error:
@@ -75,12 +85,34 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
+@app.callback()
+def common(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask the network for nothing; before the command.")
+    ] = False,
+) -> None:
+    """Trains LoRAs, and measures which epoch to keep, at which strength."""
+    from app.fetching import stay_offline
+
+    if offline:
+        stay_offline()
+
+
 @app.command()
 def train(
     job: JobFile = None,
     override: Set = None,
+    preset: Annotated[
+        str, typer.Option(help="Start from this preset: a name, a file, a card, a string.")
+    ] = "",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say where each value comes from, and stop.")
+    ] = False,
     resume: Annotated[Path | None, typer.Option(help="Continue this run exactly.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and stop.")] = False,
+    start: Annotated[
+        bool, typer.Option("--start/--no-start", help="Or only make the folder to start from.")
+    ] = True,
     runs: Annotated[
         Path | None, typer.Option(help="Where run folders are; the job's own setting unless given.")
     ] = None,
@@ -90,43 +122,55 @@ def train(
 
     Ctrl-C finishes the step, saves and ends; --resume goes on from there.
     """
+    from app.checks import print_plan
+    from app.fetching import fetched
+    from app.presets import print_origins
+    from app.recipes import layered
     from app.watch import resumable
-    from trainer.job.file import as_override, load_job, override_job
+    from trainer.job.file import as_override
     from trainer.job.run import Run
 
-    if (job is None) == (resume is None) and not (override and resume is None):
+    if (job is None) == (resume is None) and not ((override or preset) and resume is None):
         raise typer.BadParameter("give a job file or --set, or --resume with a run's folder")
     overrides = list(override or [])
     if resume is not None:
-        if plan:
-            raise typer.BadParameter("--plan is for a new run; --resume goes on with one")
-        raise typer.Exit(
-            train_run(resumable(resume, runs or Path("runs"), overrides), as_json=as_json)
-        )
+        if plan or preset or explain:
+            raise typer.BadParameter(
+                "--plan, --preset and --explain are for a new run; --resume goes on with one"
+            )
+        found_run = resumable(resume, runs or Path("runs"), overrides)
+        raise typer.Exit(train_run(found_run, as_json=as_json, start=start))
     if runs is not None:
         overrides.append(as_override("runs", runs))
-    asked = load_job(job, overrides) if job else override_job({}, overrides)
-    if plan:
-        _plan(asked, as_json=as_json)
+    found = layered(job, preset, overrides)
+    asked = found.job
+    if explain:
+        print_origins(found, as_json=as_json)
         return
-    raise typer.Exit(train_run(Run.create(asked), as_json=as_json))
+    fetched(asked.model, _told)
+    if plan:
+        print_plan(asked, out, as_json=as_json)
+        return
+    raise typer.Exit(train_run(Run.create(asked), as_json=as_json, start=start))
 
 
 @app.command()
 def demo(
     subject: Annotated[bool, typer.Option("--subject", help="A character, not the style.")] = False,
+    family: Annotated[str, typer.Option(help="Of the model: sd or flux.")] = "sd",
     runs: RunsFolder = Path("runs"),
     override: Set = None,
 ) -> None:
-    """Train a small LoRA on the model that ships with Sweetspot, and say which epoch to keep."""
-    from app.demo import demo_job, draw_sheet
+    """Train a small LoRA on a model that ships with Sweetspot, and say which epoch to keep."""
+    from analysis import sample_grid
+    from app.demo import demo_job
     from trainer.job.run import Run
 
     asked = [*(override or []), "analysis.after_training=false"]  # it is analysed below
-    made = Run.create(demo_job(subject=subject, runs=runs, overrides=asked))
+    made = Run.create(demo_job(subject=subject, family=family, runs=runs, overrides=asked))
     code = train_run(made, as_json=False)
     if code == 0:
-        _plain(f"sample grid: {draw_sheet(made)}")
+        _plain(f"sample grid: {sample_grid(made)}")
         for file in sorted(made.lora.iterdir()):
             _plain(f"LoRA file:   {file} ({file.stat().st_size / 1e6:.2f} MB)")
         code = analyse_run(made, [])
@@ -139,18 +183,22 @@ def sample(
     lora: Annotated[Path | None, typer.Option(help="A LoRA file.")] = None,
     strength: Annotated[float, typer.Option(help="How strongly the LoRA acts.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes the picture.")] = 0,
-    base: Annotated[str, typer.Option(help="Base model: demo, a folder, a hub name.")] = "demo",
-    family: Annotated[str, typer.Option(help="Model family.")] = "sd",
+    base: Base = "demo",
+    family: Annotated[str, typer.Option(help="Its family; told from the model if left out.")] = "",
+    parts: Parts = "",
     negative: Annotated[str, typer.Option(help="What not to show.")] = "",
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Denoising steps.")] = 25,
-    guidance: Annotated[float, typer.Option(min=0, max=50, help="How strictly.")] = 7.0,
+    guidance: Annotated[float | None, typer.Option(min=0, max=50, help="How strictly.")] = None,
     size: Annotated[int, typer.Option(min=0, help="Side in px; 0 is the model's own.")] = 0,
     to: Annotated[Path, typer.Option("--out", help="Where the PNG goes.")] = Path("sample.png"),
 ) -> None:
     """Render one picture, with a LoRA at a strength; the PNG carries its recipe."""
     from app.demo import Shot, render_shot
+    from app.fetching import fetched
+    from trainer.families.finding import config_of
 
-    shot = Shot(prompt, lora, strength, seed, base, family, negative, steps, guidance, size)
+    model = fetched(config_of(base, family, parts), _told)
+    shot = Shot(prompt, lora, strength, seed, model, negative, steps, guidance, size)
     _plain(f"wrote {render_shot(shot, to)}")
 
 
@@ -201,55 +249,6 @@ def lora_inspect(file: LoraFile, as_json: Json = False) -> None:
         print_facts(facts, out)
 
 
-@runs_app.command("list")
-def runs_list(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
-    """List runs, newest first."""
-    from app.watch import summary
-    from trainer.job.run import runs_in
-
-    rows = [summary(found) for found in runs_in(runs)]
-    if as_json:
-        out.print_json(json.dumps(rows))
-        return
-    if not rows:
-        _plain(f"no runs in {runs.absolute()}; `sweetspot demo` makes one")
-        return
-    table = Table("run", "status", "step", "loss", "LoRA files", box=None)
-    for row in rows:
-        table.add_row(*(str(row[k]) for k in ("run", "status", "step", "loss", "files")))
-    out.print(table)
-
-
-@runs_app.command("show")
-def runs_show(folder: RunFolder, runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
-    """Tell a run's whole story from its folder."""
-    from app.live import Screen
-    from app.runner import as_json as line
-    from app.watch import find
-
-    found = find(folder, runs)
-    if as_json:
-        for told in found.events():
-            out.print(line(told), markup=False, highlight=False, soft_wrap=True)
-        return
-    _plain(f"{found.name}: {found.status()}")
-    with Screen(Console(file=sys.stdout, force_terminal=False)) as screen:
-        for told in found.events():
-            screen.show(told)
-
-
-@runs_app.command("stop")
-def runs_stop(folder: RunFolder, runs: RunsFolder = Path("runs")) -> None:
-    """Ask a run, or an analysis (by its folder), to finish what it is at, save and end."""
-    from app.watch import find_work
-
-    found = find_work(folder, runs)
-    if found.status() != "running":
-        raise RunError(f"the {found.noun} is not running ({found.status()})", where=str(found.path))
-    found.ask_to_stop()
-    _plain(f"{found.name} was asked to stop; it saves first")
-
-
 @app.command()
 def doctor(runs: RunsFolder = Path("runs"), as_json: Json = False) -> None:
     """Look at versions, device, precision, 8-bit optimizers and disk, and say what to mend."""
@@ -279,22 +278,6 @@ def _plain(line: str) -> None:
     out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _plan(job: JobConfig, *, as_json: bool) -> None:
-    from app.checks import print_facts
-    from trainer.core import device
-    from trainer.data.folder import scan
-    from trainer.preflight import preflight
-
-    plan = device.plan(
-        job.compute.device,
-        job.compute.precision,
-        packed=job.compute.packed,
-        checkpointing=job.compute.gradient_checkpointing,
-    )
-    job.require_apart()
-    planned = preflight(job, plan, scan(job.dataset))
-    facts: dict[str, Any] = {**planned.facts, "warnings": list(planned.warnings)}
-    if as_json:
-        out.print_json(json.dumps(facts))
-    else:
-        print_facts(facts, out)
+def _told(line: str) -> None:
+    """A line that is none of the command's answer."""
+    err.print(Text(line), soft_wrap=True)

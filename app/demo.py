@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.core.errors import ResourceError, is_out_of_memory
-from trainer.core.events import Sampled
+from app.library import DEMOS
+from trainer.core.errors import ConfigError, ResourceError, is_out_of_memory
 from trainer.job.file import as_override, load_job
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from trainer.families.base import ModelConfig
     from trainer.job.config import JobConfig
-    from trainer.job.run import Run
 
 logger = logging.getLogger(__name__)
-
-BUILTIN = Path(__file__).parents[1] / "presets" / "builtin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +30,31 @@ class Shot:
     lora: Path | None
     strength: float
     seed: int
-    base: str
-    family: str
+    model: ModelConfig
     negative: str
     steps: int
-    guidance: float
+    guidance: float | None
     size: int
 
 
-def demo_job(*, subject: bool, runs: Path, overrides: Sequence[str]) -> JobConfig:
-    """The demo's job: the style of Fluent's 3D emoji, or one character."""
+def demo_job(
+    *, subject: bool, runs: Path, overrides: Sequence[str], family: str = "sd"
+) -> JobConfig:
+    """The demo's job: the style of Fluent's 3D emoji, or one character.
+
+    Raises:
+        ConfigError: No demo model of this family ships with Sweetspot.
+    """
     name = "demo-subject" if subject else "demo-style"
-    return load_job(BUILTIN / f"{name}.toml", [as_override("runs", runs), *overrides])
-
-
-def draw_sheet(run: Run) -> Path:
-    """The run's samples as a grid: a row an epoch, a column a prompt."""
-    from analysis.sheet import Row, sheet
-    from trainer.core.files import write_atomically
-    from trainer.data.prior import as_png
-
-    found: dict[int, dict[str, Path]] = {}
-    for told in run.events():
-        if isinstance(told.event, Sampled):
-            event = told.event
-            found.setdefault(event.epoch, {})[event.prompt] = run.path / event.path
-    prompts = list(dict.fromkeys(prompt for row in found.values() for prompt in row))
-    rows = [
-        Row(f"epoch {epoch}" if epoch else "base model", [row.get(p, Path()) for p in prompts])
-        for epoch, row in sorted(found.items())
-    ]
-    path = run.samples / "grid.png"
-    write_atomically(path, as_png(sheet(rows, prompts)))
-    return path
+    if family != "sd":
+        name += f"-{family}"
+    if not (DEMOS / f"{name}.toml").is_file():
+        raise ConfigError(
+            f"there is no such demo of the family {family!r}",
+            where="--family",
+            hint="sd, or flux without --subject",
+        )
+    return load_job(DEMOS / f"{name}.toml", [as_override("runs", runs), *overrides])
 
 
 def render_shot(shot: Shot, path: Path) -> Path:
@@ -88,8 +78,9 @@ def render_shot(shot: Shot, path: Path) -> Path:
             hint="a smaller --size, or close other programs",
         ) from error
     told = PngInfo()
-    facts = {**asdict(shot), "lora": shot.lora.name if shot.lora else None}
-    facts |= {"base": Path(shot.base).name, "size": side}
+    facts = {f.name: getattr(shot, f.name) for f in fields(shot) if f.name != "model"}
+    facts |= {"lora": shot.lora.name if shot.lora else None, "size": side}
+    facts |= {"base": Path(shot.model.base).name, "family": shot.model.kind}
     told.add_text("sweetspot", json.dumps(facts))
     write_atomically(path, as_png(picture, told))
     return path
@@ -99,9 +90,8 @@ def _picture(shot: Shot) -> tuple[Image, int]:
     """The picture, and its side in px."""
     from trainer.core import device
     from trainer.engine.sampling import Recipe, encode, render, use_lora
-    from trainer.families.base import families
 
-    config = families[shot.family].model_validate({"base": shot.base})
+    config = shot.model
     model = config.load(device.plan("auto", "auto"))
     for warning in model.warnings:
         logger.warning("%s", warning)
@@ -109,6 +99,7 @@ def _picture(shot: Shot) -> tuple[Image, int]:
         use_lora(model, shot.lora, shot.strength)
     step = model.size_step
     side = max(step, (shot.size or model.native_side) // step * step)
-    recipe = Recipe((side, side), shot.steps, shot.guidance, shot.negative)
+    config.require_negative(shot.negative, where="--negative")
+    recipe = Recipe((side, side), shot.steps, config.guidance_or(shot.guidance), shot.negative)
     words = encode(model, [shot.prompt], shot.negative)
     return render(model, words, [shot.seed], recipe)[0], side

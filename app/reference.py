@@ -1,7 +1,7 @@
-"""The reference, drawn from the code: `python -m app.reference` writes its three files.
+"""The reference, drawn from the code: `python -m app.reference` writes its files.
 
-`docs/settings.md` and `docs/metrics.md` are for people, `docs/job.schema.json` for editors that
-complete TOML. Knows no setting and no metric by name.
+`docs/settings.md`, `metrics.md`, `presets.md` and `importing.md` are for people, `job.schema.json`
+for editors that complete TOML. Knows no setting, no metric and no preset by name.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any
 
 from analysis.judgements.base import judgements
 from analysis.metrics.base import metrics
+from app import importing_page, presets_page
 from trainer.core.files import write_atomically
 from trainer.core.schema import FieldSpec, describe
+from trainer.families.base import ModelConfig, families
 from trainer.job.config import JobConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -33,7 +35,7 @@ HEAD = """\
 
 Everything that a job can say. A job is a TOML file; on the command line any setting is
 `--set path=value`. Settings marked *advanced* are folded away in the app. Settings marked
-*personal* (paths, prompts) never go into a preset. This page is written by
+*personal* (paths, prompts, what is trained) do not go into a preset. This page is written by
 `python -m app.reference`.
 """
 METRICS_HEAD = """\
@@ -95,7 +97,9 @@ def _metric(name: str, kind: Any) -> str:
 
 def main() -> None:
     """Write all files."""
+    write_atomically(DOCS / "importing.md", importing_page.render())
     write_atomically(DOCS / "metrics.md", render_metrics())
+    write_atomically(DOCS / "presets.md", presets_page.render())
     write_atomically(DOCS / "settings.md", render())
     write_atomically(DOCS / "job.schema.json", render_schema())
 
@@ -108,13 +112,21 @@ def _heading(spec: FieldSpec) -> str:
 
 def _section(name: str, specs: Iterable[FieldSpec]) -> str:
     rows = "\n".join(map(_row, specs))
-    return (
-        f"## {name}\n\n| Setting | Values | Default | What it does |\n|---|---|---|---|\n{rows}\n"
-    )
+    section, _, kind = name.partition(" · ")
+    told = _of_family(families[kind]) if section == "model" and kind else ""
+    head = "| Setting | Values | Default | What it does |\n|---|---|---|---|"
+    return f"## {name}\n\n{told}{head}\n{rows}\n"
+
+
+def _of_family(family: type[ModelConfig]) -> str:
+    """What a family's settings leave to its models."""
+    negative = "" if family.contrasts else ", and without a negative prompt"
+    return f"Rendered with guidance {family.usual_guidance:g} unless told otherwise{negative}.\n\n"
 
 
 def _row(spec: FieldSpec) -> str:
-    flags = {"advanced": spec.knob.advanced, "personal": spec.knob.private}
+    personal = spec.knob.private or not spec.knob.recipe
+    flags = {"advanced": spec.knob.advanced, "personal": personal}
     marks = [mark for mark, holds in flags.items() if holds]
     name = f"`{spec.path}`" + (f"<br>*{', '.join(marks)}*" if marks else "")
     why = f"<br>*Why this default:* {_line(spec.knob.why)}" if spec.knob.why else ""

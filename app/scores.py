@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ class Asked:
         compat: By the ancestor scripts' own numbers.
         pattern: How names are made; empty to find out.
         to: A new folder for a report.
+        progress: Told of how many of the pictures are scored.
     """
 
     rule: str = "sweetspot"
@@ -59,6 +61,7 @@ class Asked:
     pattern: str = ""
     to: Path | None = None
     beside: Beside | None = None
+    progress: Callable[[int, int], None] = lambda done, total: None
 
 
 class _OfPictures(Config):
@@ -128,7 +131,11 @@ def scored(
                 "rule 'weights' needs weights",
                 hint="`sweetspot analyse FOLDER --set analysis.weights=...`",
             )
-        return Scores(*analyse_folder(found, rule=asked.rule, to=asked.to, beside=beside))
+        return Scores(
+            *analyse_folder(
+                found, rule=asked.rule, to=asked.to, beside=beside, progress=asked.progress
+            )
+        )
     if control is None:
         raise DatasetError(
             "the ancestors' table needs the base model's pictures",
@@ -139,9 +146,13 @@ def scored(
 
     table = lines(found)
     told = table.as_dict()
-    strange = [f"{name}: its name says no epoch or strength" for name in found.strange]
+    why = "its name says no epoch or strength"
+    rows = [
+        *told["rows"],
+        *({"image": n, "status": "strange", "reason": why} for n in found.strange),
+    ]
     code = COMPLETED if table.choice is not None else DatasetError.exit_code
-    return Scores(told["rows"], told["choice"], strange, code)
+    return Scores(rows, told["choice"], [], code)
 
 
 def print_scores(scores: Scores, console: Console) -> None:
@@ -167,3 +178,13 @@ def _plain(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def counting(err: Console) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many pictures are scored, on a terminal."""
+    from rich.progress import Progress
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as shown:
+        bar = shown.add_task("scoring pictures", total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)

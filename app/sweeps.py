@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.preview import preview
-from analysis.sweep import Sweep, SweepConfig
+from analysis.sweep import Sweep, SweepConfig, config_of_run, sweep_of_run
 from trainer.core import toml
 from trainer.core.errors import ConfigError, RunError
 from trainer.core.events import Event, Warned
+from trainer.job.choosing import MOST_STRENGTHS
 from trainer.job.run import Run
+
+if TYPE_CHECKING:
+    from analysis.cell import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,59 +26,65 @@ class Named:
     """What a person says of LoRA files from anywhere.
 
     Attributes:
-        base: Base model: demo, a folder, a hub name.
+        base: Base model: demo, a folder, a .safetensors file, a hub name.
+        family: Its family; told from the model where it is empty.
         dataset: Pictures that they were trained on.
         held_out: Pictures of the same that they were not trained on.
+        parts_from: Where the parts are that a base model in one file lacks.
     """
 
     base: str = "demo"
-    family: str = "sd"
+    family: str = ""
     dataset: Path | None = None
     held_out: Path | None = None
     trigger: str = ""
     class_word: str = ""
     overrides: Sequence[str] = field(default=())
+    parts_from: str = ""
 
 
-def sweep_of_run(run: Run, overrides: Sequence[str]) -> Sweep:
-    """A new sweep over a run's epochs, in the run's own folder."""
-    config = config_of_run(run, overrides)
-    return Sweep.create(config, run.path / "analysis", date.today().isoformat())
+def sweep_of_config(config: SweepConfig, runs: Path, ticket: str = "") -> Sweep:
+    """A new sweep as a file asks for it: in its run's folder, else among the runs."""
+    day = date.today().isoformat()
+    if config.run is not None:
+        return Sweep.create(config, config.run / "analysis", day, ticket)
+    return Sweep.create(config, runs / "sweeps", f"{day}-{config.name}", ticket)
 
 
-def config_of_run(run: Run, overrides: Sequence[str]) -> SweepConfig:
-    """What is asked of a run's epochs: as its job says, with overrides laid over it."""
-    job = run.job
-    values: dict[str, Any] = {
-        "run": str(run.path),
-        "name": job.name,
-        "model": job.model.model_dump(mode="json"),
-        "dataset": job.dataset.model_dump(mode="json"),
-        "held_out": str(job.validation.folder or ""),
-        "classes": str(job.prior.folder or ""),
-        "cache": str(job.cache_folder),
-        "device": job.compute.device,
-        "precision": job.compute.precision,
-        "analysis": job.analysis.model_dump(mode="json"),
-    }
-    return toml.override(SweepConfig, values, overrides)
+def resumed(folder: Path, processes: int) -> Sweep:
+    """An analysis to go on with, by other so many processes unless that is 0.
+
+    Raises:
+        RunError: Another process works on it.
+    """
+    sweep = Sweep.open(folder)
+    if processes:
+        with sweep.lock():
+            sweep.change([f"analysis.processes={processes}"])
+    return sweep
 
 
 def sweep_of_files(files: Sequence[Path], named: Named, out: Path | None, runs: Path) -> Sweep:
     """A new sweep over LoRA files, in `out`, else among the runs."""
     config = config_of_files(files, named, runs)
     if out is None:
-        return Sweep.create(config, runs / "sweeps", f"{date.today().isoformat()}-{config.name}")
+        return sweep_of_config(config, runs)
     return Sweep.create(config, out.absolute().parent, out.name)
 
 
 def config_of_files(files: Sequence[Path], named: Named, runs: Path) -> SweepConfig:
     """What is asked of LoRA files."""
+    from trainer.families.finding import kind_of
+
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", files[0].stem).strip("-.") or "loras"
     values: dict[str, Any] = {
         "name": stem[:64],
         "loras": [str(path.absolute()) for path in files],
-        "model": {"kind": named.family, "base": named.base},
+        "model": {
+            "kind": named.family or kind_of(named.base),
+            "base": named.base,
+            **({"parts_from": named.parts_from} if named.parts_from else {}),
+        },
         "cache": str(runs.absolute() / "cache"),
     }
     if named.dataset is not None:
@@ -95,11 +104,11 @@ def numbers(text: str) -> str:
     try:
         if ":" in text:
             first, last, step = (float(part) for part in text.split(":"))
-            count = round((last - first) / step) + 1
+            count = min(round((last - first) / step) + 1, MOST_STRENGTHS + 1)
             found = [round(first + step * n, 6) for n in range(count)]
         else:
             found = [float(part) for part in text.split(",")]
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise ConfigError(
             f"{text!r} is no list of strengths", hint="like 0.4,0.6,0.8 or 0.2:1.2:0.2"
         ) from None
@@ -131,26 +140,63 @@ def sweep_of(sources: Sequence[Path], named: Named, out: Path | None, runs: Path
     return sweep_of_files(_files_of(sources), named, out, runs)
 
 
-def planned(sources: Sequence[Path], named: Named, runs: Path) -> dict[str, Any]:
-    """What a sweep would take, in words; nothing is made."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """LoRA files that a sweep compares.
+
+    Attributes:
+        left_out: What is wrong with files that it does not.
+    """
+
+    checkpoints: list[Checkpoint]
+    left_out: str = ""
+
+
+def compared(run: Path | None, files: Sequence[Path]) -> Compared:
+    """The LoRA files of a run, or those named; each is read whole.
+
+    Raises:
+        AdapterError: None can be used.
+        RunError: The run has none yet.
+    """
     from analysis.cell import of_files, of_run
 
-    run = _run_of(sources, runs)
     left_out: list[str] = []
 
     def note(event: Event) -> None:
         if isinstance(event, Warned):
             left_out.append(event.message)
 
+    found = of_run(Run.open(run), note) if run is not None else of_files(files, note)
+    return Compared(found, "; ".join(left_out))
+
+
+def planned(
+    sources: Sequence[Path],
+    named: Named,
+    runs: Path,
+    reading: Callable[[Path | None, Sequence[Path]], Compared] = compared,
+) -> dict[str, Any]:
+    """What a sweep would take, in words; nothing is made.
+
+    Args:
+        sources: A run, or LoRA files and folders of them.
+        named: What is said of files.
+        runs: Where runs are.
+        reading: `compared`, or what remembers its answers.
+    """
+    from analysis.preview import preview
+
+    run = _run_of(sources, runs)
     if run is not None:
         _refuse_idle(named, None)
-        config, checkpoints = config_of_run(run, named.overrides), of_run(run, note)
+        config, found = config_of_run(run, named.overrides), reading(run.path, ())
     else:
         files = _files_of(sources)
-        config, checkpoints = config_of_files(files, named, runs), of_files(files, note)
+        config, found = config_of_files(files, named, runs), reading(None, files)
     return {
-        **preview(config, checkpoints),
-        **({"not used": "; ".join(left_out)} if left_out else {}),
+        **preview(config, found.checkpoints),
+        **({"not used": found.left_out} if found.left_out else {}),
     }
 
 
@@ -161,6 +207,7 @@ def _refuse_idle(named: Named, out: Path | None) -> None:
         "--out": out is not None,
         "--base": named.base != plain.base,
         "--family": named.family != plain.family,
+        "--parts": named.parts_from != plain.parts_from,
         "--dataset": named.dataset is not None,
         "--held-out": named.held_out is not None,
         "--trigger": bool(named.trigger),

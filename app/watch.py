@@ -13,7 +13,6 @@ from rich.console import Console
 
 from app import runner
 from app.live import Screen
-from trainer.core.errors import RunError
 from trainer.core.events import Ended, Saved, Started, Stepped
 from trainer.core.work import WorkFolder
 from trainer.job.run import Run
@@ -39,6 +38,17 @@ def watch(run: WorkFolder, console: Console, *, as_json: bool, processes: int = 
                 console.print(runner.as_json(told), markup=False, highlight=False, soft_wrap=True)
             screen.show(told)
     return runner.exit_code(run, process, ended, err)
+
+
+def by_hand(run: WorkFolder) -> dict[str, Any]:
+    """How a worker is started by other launchers; a stop asked for earlier is forgotten."""
+    with run.lock():
+        run.forget_stop()
+    return {
+        "folder": str(run.path),
+        "here": f"{run.again} {run.path}",
+        "by accelerate": f"accelerate launch --config_file CONFIG -m {run.worker} {run.path}",
+    }
 
 
 class _Asked:
@@ -74,14 +84,7 @@ def resumable(folder: Path, runs: Path, overrides: Sequence[str]) -> Run:
         RunError: It runs, is completed, or is no run.
     """
     found = find(folder, runs)
-    if found.status() == "running":
-        raise RunError("the run is still running", where=str(found.path))
-    if found.status() == "completed":
-        raise RunError(
-            "the run is completed; there is nothing to resume",
-            where=str(found.path),
-            hint="start a new run with more epochs",
-        )
+    found.require_resumable()
     if overrides:
         found.change(overrides)
     return found

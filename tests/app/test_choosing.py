@@ -81,6 +81,40 @@ def test_strengths_are_written_as_lists_or_ranges():
         numbers("strong")
 
 
+@pytest.mark.parametrize("text", ["0:inf:0.1", "0:1:0", "nan:1:0.1"])
+def test_a_range_without_an_end_is_no_list_of_strengths(text):
+    with pytest.raises(ConfigError, match="is no list of strengths"):
+        numbers(text)
+
+
+def test_an_endless_list_of_strengths_is_cut_where_the_job_refuses_it():
+    assert len(numbers("0.1:1:1e-9").split(",")) == 101
+
+
+@pytest.mark.parametrize("more", [["--plan"], ["--rule", "ancestor"], ["--seeds", "3"]])
+def test_what_means_nothing_for_an_analysis_that_is_resumed_is_refused(
+    monkeypatch, capsys, tmp_path, more
+):
+    code, _, err = typed(monkeypatch, capsys, "analyse", "--resume", str(tmp_path), *more)
+    assert code == 2
+    assert "means nothing for an analysis that is resumed" in " ".join(err.split())
+
+
+@pytest.mark.parametrize("weight", ["fidelity=nan", "fidelity=inf"])
+def test_weights_are_finite(weight):
+    from trainer.job.choosing import AnalysisConfig
+
+    with pytest.raises(ValueError, match="is not like"):
+        AnalysisConfig(rule="weights", weights=(weight,))
+
+
+def test_a_report_that_is_none_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "report.json").write_text("{}")
+    code, _, err = typed(monkeypatch, capsys, "votes", "show", str(tmp_path))
+    assert code not in (0, 1)
+    assert "report.json" in err
+
+
 def test_times_to_spend_are_written_with_their_unit():
     assert [minutes(text) for text in ("10m", "90s", "1.5h", "7")] == [10, 1.5, 90, 7]
     with pytest.raises(ConfigError, match="no time to spend"):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_a_run_asked_to_stop_says_so_by_its_exit_code_and_goes_on(
         (["train"], 2, "give a job file"),
         (["train", "job.toml", "--plan", "--set", "adapter.targets=(("], 2, "regular expression"),
         (["train", "job.toml", "--set", "optimizer=a", "--set", "optimizer.b=1"], 2, "optimizer"),
-        (["train", "--resume", "nothing", "--plan"], 2, "--plan is for a new run"),
+        (["train", "--resume", "nothing", "--plan"], 2, "are for a new run"),
         (["sample", "a fox", "--seed", "99999999999999999999999"], 2, "--seed"),
         (["runs", "show", "nothing"], 9, "this is no run folder"),
         (["dataset", "check", "nowhere"], 3, "nowhere"),
@@ -149,6 +150,20 @@ def test_a_plan_reads_no_model_and_makes_no_folder(sweetspot, job_file, tmp_path
     assert code == 0
     assert json.loads(out)["steps"] == "8 (4 an epoch), 2 LoRA files"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_made_ready_for_another_launcher(sweetspot, job_file, tmp_path):
+    code, out, _ = sweetspot("train", job_file, "--no-start", "--json")
+    assert code == 0
+    told = json.loads(out)
+    folder = Path(told["folder"])
+    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == ["job.toml", "lock"]
+    assert told["by accelerate"].endswith(f"-m trainer.worker {folder}")
+    (folder / "stop").touch()
+    code, out, _ = sweetspot("train", "--resume", folder, "--no-start")
+    assert code == 0
+    assert f"sweetspot train --resume {folder}" in out
+    assert not (folder / "stop").exists()
 
 
 def test_a_run_goes_where_it_is_told(sweetspot, job_file, tmp_path):

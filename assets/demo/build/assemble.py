@@ -7,12 +7,22 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 from unet import SCHEDULER
 
 logger = logging.getLogger(__name__)
 
+DEMO = Path(__file__).parent.parent
 KEPT = ("README.md", "figures.json", "grid.png")
 """Files of an older folder that are not the pipeline's own."""
 
@@ -21,23 +31,27 @@ def main() -> None:
     """Write the pipeline beside its place, then swap it in."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/demo"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "sd")
+    parser.add_argument("--family", choices=("sd", "flux"), default="sd")
+    parser.add_argument("--sd", type=Path, default=DEMO / "sd", help="the other demo model")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    fresh, old = args.out.with_name("sd.new"), args.out.with_name("sd.old")
+    out = DEMO / args.family
+    fresh, old = (out.with_name(f"{args.family}.{age}") for age in ("new", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
-    load(args.work).to(torch.float16).save_pretrained(fresh)
+    made = load(args.work) if args.family == "sd" else load_flux(args.work, args.sd)
+    words = args.work if args.family == "sd" else args.sd
+    made.to(torch.float16).save_pretrained(fresh)
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(args.work / "tokenizer" / name, fresh / "tokenizer" / name)
+        shutil.copy(words / "tokenizer" / name, fresh / "tokenizer" / name)
     tidy(fresh)
-    if args.out.exists():
+    if out.exists():
         for name in KEPT:
-            if (args.out / name).exists():
-                shutil.copy(args.out / name, fresh / name)
-        args.out.rename(old)
-    fresh.rename(args.out)
+            if (out / name).exists():
+                shutil.copy(out / name, fresh / name)
+        out.rename(old)
+    fresh.rename(out)
     shutil.rmtree(old, ignore_errors=True)
-    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     logger.info("wrote a pipeline of %.1f MB", size / 1e6)
 
 
@@ -53,6 +67,21 @@ def load(work: Path) -> StableDiffusionPipeline:
         feature_extractor=None,
         image_encoder=None,
         requires_safety_checker=False,
+    )
+
+
+def load_flux(work: Path, sd: Path) -> DiffusionPipeline:
+    """FLUX's twin: its own transformer and text encoders, the other's VAE and CLIP tokenizer."""
+    vae = AutoencoderKL.from_pretrained(sd / "vae")
+    vae.register_to_config(shift_factor=0.0)
+    return FluxPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel.from_pretrained(work / "flux" / "text_encoder"),
+        text_encoder_2=T5EncoderModel.from_pretrained(work / "flux" / "text_encoder_2"),
+        tokenizer=CLIPTokenizer.from_pretrained(sd / "tokenizer"),
+        tokenizer_2=T5TokenizerFast.from_pretrained(work / "tokenizer_2"),
+        transformer=FluxTransformer2DModel.from_pretrained(work / "flux" / "transformer"),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
     )
 
 

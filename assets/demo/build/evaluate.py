@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 from concepts import COLOURS, STYLES, TRAINED, caption
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, FluxPipeline
 from naming import naming_figures
+from picture import SIDE
 from PIL import Image
 from torch import Tensor
 from vae import held_out, psnr
@@ -39,10 +40,11 @@ def main() -> None:
     args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_grad_enabled(False)
-    pipe = StableDiffusionPipeline.from_pretrained(args.pipeline, torch_dtype=torch.float32)
+    pipe = DiffusionPipeline.from_pretrained(args.pipeline, torch_dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
-    pipe.unet.to(memory_format=torch.channels_last)
-    pipe.vae.to(memory_format=torch.channels_last)
+    for name in ("unet", "vae"):
+        if name in pipe.components:
+            pipe.components[name].to(memory_format=torch.channels_last)
     figures = autoencoder_figures(pipe.vae, held_out(args.work))
     prompts = [prompt(i) for i in range(args.pictures)]
     pictures = paint(
@@ -117,16 +119,17 @@ def prompt(index: int) -> tuple[str, str, str]:
 
 
 def paint(
-    pipe: StableDiffusionPipeline, texts: list[str], *, steps: int, guidance: float, batch: int = 15
+    pipe: DiffusionPipeline, texts: list[str], *, steps: int, guidance: float, batch: int = 15
 ) -> Tensor:
     """`(N, 3, 128, 128)` in [-1, 1]; picture i comes from seed i. Two threads take turns."""
+    more = {}
+    if isinstance(pipe, FluxPipeline):
+        more["max_sequence_length"] = pipe.tokenizer_2.model_max_length
+        more["height"] = more["width"] = SIDE  # 1024 unless told, whatever the model
 
     def batch_at(start: int) -> Tensor:
         part = texts[start : start + batch]
-        own = StableDiffusionPipeline(
-            **pipe.components | {"scheduler": copy.deepcopy(pipe.scheduler)},
-            requires_safety_checker=False,
-        )
+        own = type(pipe)(**pipe.components | {"scheduler": copy.deepcopy(pipe.scheduler)})
         own.set_progress_bar_config(disable=True)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             out = own(
@@ -135,6 +138,7 @@ def paint(
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 output_type="pt",
+                **more,
             ).images
         logger.info("pictures %d to %d of %d", start + 1, start + len(part), len(texts))
         return out.float() * 2 - 1

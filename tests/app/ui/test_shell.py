@@ -1,0 +1,46 @@
+"""What holds for every page that there is: no page is named here."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.ui.page import all_pages
+
+pytestmark = pytest.mark.ui
+KEYS = [page.key for page in all_pages()]
+WIDTHS = (1440, 1024, 390)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_page_is_accessible_in_both_colours_and_fits_every_width(visit, require_accessible, key):
+    """And its console says nothing, and nothing is asked of another machine (`visit`)."""
+    page = visit(f"/{key}")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        require_accessible(page)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        inner = page.evaluate("document.documentElement.scrollWidth")
+        assert inner <= width, f"{inner} px wide at {width}"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_first_tab_stop_leads_past_the_rail(visit, key):
+    page = visit(f"/{key}")
+    page.evaluate("document.activeElement?.blur()")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    assert page.get_by_role("link", name="Skip to the page").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "page"
+
+
+def test_pages_are_told_apart_by_their_title_and_the_rail_says_where_one_is(visit):
+    page = visit(f"/{KEYS[0]}")
+    titles = set()
+    for key in KEYS:
+        page.goto(page.url.rpartition("/")[0] + f"/{key}")
+        page.locator("body[data-ready=yes]").wait_for(state="attached")
+        titles.add(page.title())
+        assert page.locator("[aria-current=page]").get_attribute("href") == f"/{key}"
+    assert len(titles) == len(KEYS)
