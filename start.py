@@ -1,5 +1,7 @@
 """Sets Sweetspot up in a folder of its own, `.venv`, and starts it.
 
+    python start.py             open the app in the browser; a double click does the same
+    python start.py --window    open it in a window of its own
     python start.py demo        train a LoRA on the model that ships with Sweetspot
     python start.py setup       set up, check that it works, mend what does not
     python start.py setup cuda  the same, with an extra of pyproject.toml (8-bit optimizers)
@@ -21,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,11 +70,16 @@ class SetupError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Set up what the arguments need, then become them."""
-    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if not arguments:
+        os.chdir(ROOT)  # wherever a double click begins, the runs are the same
+    if not arguments or arguments[0] == "--window":
+        arguments = ["app", *arguments]
+    command, rest = arguments[0], arguments[1:]
     try:
-        set_up(asked_extras(command, rest), thorough=command == "setup")
+        set_up(asked_extras(command, rest), thorough=command == "setup", shown=arguments == ["app"])
     except SetupError as problem:
         say(str(problem), error=True)
+        time.sleep(2 if splashes else 0)  # the page reads it too
         return FAILED
     except KeyboardInterrupt:
         say("Stopped. The next start goes on from here.", error=True)
@@ -83,6 +91,10 @@ def main(arguments: list[str]) -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.chdir(ROOT)
         return hand_over(["-m", "tests.check", *rest])
+    for splash in splashes:  # the browser is open already, and waits for the app at this port
+        port = splash.end()
+        rest = ["--no-browser", "--port", str(port.getsockname()[1])]
+        port.close()
     return hand_over(["-P", "-m", "app", command, *rest])
 
 
@@ -110,8 +122,11 @@ def asked_extras(command: str, rest: list[str]) -> set[str]:
     return set(rest)
 
 
-def set_up(extras: set[str], *, thorough: bool = False) -> None:
-    """Bring `.venv` in line with pyproject.toml; at once when it is, unless thorough."""
+def set_up(extras: set[str], *, thorough: bool = False, shown: bool = False) -> None:
+    """Bring `.venv` in line with pyproject.toml; at once when it is, unless thorough.
+
+    Where it takes a while and is `shown`, a page in the browser says what is done.
+    """
     version = environment_version()
     stamp = read_stamp()
     wanted = {"project": project_hash(), "root": str(ROOT), "python": version}
@@ -122,6 +137,8 @@ def set_up(extras: set[str], *, thorough: bool = False) -> None:
         remove(VENV)
         version = None
     extras = extras | set(stamp.get("extras", []))
+    if shown:
+        show_splash()
     refuse_a_second_set_up()
     check_disk()
     if version is None:
@@ -138,7 +155,23 @@ def set_up(extras: set[str], *, thorough: bool = False) -> None:
 
 def say(text: str, *, error: bool = False) -> None:
     """One line for the person who waits."""
+    for splash in splashes:
+        splash.words = text
     print(f"sweetspot: {text}", file=sys.stderr if error else sys.stdout, flush=True)
+
+
+splashes: list[Any] = []
+"""The page that is shown while the set-up is at work."""
+
+
+def show_splash() -> None:
+    """Open the browser on a page that says what the set-up does; without one, the terminal does."""
+    with contextlib.suppress(ImportError, OSError):
+        from app import doors
+        from app import splash as page
+
+        splashes.append(page.Splash(doors.free(page.saved_port())))
+        page.show(splashes[0].url)
 
 
 def starts(uv: str | None) -> bool:

@@ -1,12 +1,11 @@
 """Seconds and memory of one optimizer step, beside the Diffusers and kohya scripts.
 
-    python benchmarks/train_step.py --cache FOLDER --rounds 3 \
-        --diffusers-script DIFFUSERS/examples/dreambooth/train_dreambooth_lora.py \
-        --diffusers-python VENV/bin/python \
+    python benchmarks/train_step.py --cache FOLDER --rounds 3 [--family sdxl] \
+        --diffusers-scripts DIFFUSERS/examples/dreambooth --diffusers-python VENV/bin/python \
         --sd-scripts SD_SCRIPTS --sd-scripts-python VENV/bin/python
 
-An SD1.5-size model with random weights is trained on random pictures by each program in turn, in
-a process of its own, ended after `--steps` steps. benchmarks/README.md says how.
+A model with random weights is trained on random pictures by each program in turn, in a process of
+its own, ended after `--steps` steps. benchmarks/README.md says how.
 """
 
 from __future__ import annotations
@@ -22,21 +21,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contenders import RANK, TARGETS, Contender, Material, contenders
 from floor import flops_needed, matmul_rate
-from random_model import make_model, make_pictures
+from random_model import make_pictures
 
-ROOT = Path(__file__).resolve().parents[1]
-SIDE = 256
-RANK = 8
 WARM_UP = 3
 """Steps that are not counted: they allocate, pack and fill caches."""
 
-PROMPT = "a photo of sks dog"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+MAKE = """
+from pathlib import Path
+import random_families, random_model
+cache, Size = Path({cache!r}), random_families.Size
+{call}
+"""
+CALLS = {
+    "sd": "random_model.make_model(cache)",
+    "sdxl": "random_families.make_sdxl(cache, Size(192, words=1280, text_layers=8))",
+    "flux": "random_families.make_flux(cache, Size(3072, 1, 2, words=2048, text_layers=4))",
+}
+"""Makes each family's model; text encoders are as large beside the denoiser as in the real one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +62,49 @@ class Measured:
     gib: float
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A program to measure: makes the command line for a fresh folder to write to."""
-
-    name: str
-    python: Path
-    command: Callable[[Path], list[str]]
-    place: Path
-
-
 def main() -> None:
     """Measure and print, or be the process that is measured."""
     if sys.argv[1:2] == ["--watched"]:
         run_watched(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
         return
     asked = arguments()
-    model, pictures = make_model(asked.cache), make_pictures(asked.cache, side=SIDE)
-    contenders = [
+    material = Material(
+        asked.family,
+        asked.side,
+        make_model(asked.cache, asked.family),
+        make_pictures(asked.cache, side=asked.side),
+    )
+    chosen = [
         contender
-        for contender in (
-            diffusers(asked, model, pictures),
-            kohya(asked, model, pictures),
-            ours("ours", model, pictures),
-            ours("ours, packed", model, pictures, packed=True),
-            ours("ours, packed, kohya's layers", model, pictures, packed=True, targets="linear"),
-        )
-        if contender and (not asked.only or contender.name in asked.only)
+        for contender in contenders(asked, material)
+        if not asked.only or contender.name in asked.only
     ]
-    found: dict[str, list[Measured]] = {contender.name: [] for contender in contenders}
+    found: dict[str, list[Measured]] = {contender.name: [] for contender in chosen}
     rates = []
     for number in range(asked.rounds):
         rates.append(matmul_rate())
-        for contender in contenders:
-            measured = measure(contender, asked.steps)
+        for contender in chosen:
+            measured = measure(contender, asked.steps, asked.threads)
             found[contender.name].append(measured)
             print(
                 f"round {number + 1}  {contender.name:<30} {measured.seconds:6.2f} s"
                 f"  {measured.cpu:6.2f} cpu-s  {measured.gib:5.2f} GiB",
                 flush=True,
             )
-    report(found, statistics.median(rates), flops_needed(side=SIDE, rank=RANK))
+    flops = flops_needed(
+        asked.family, material.model, side=asked.side, rank=RANK, targets=TARGETS[asked.family]
+    )
+    report(found, statistics.median(rates), flops)
+
+
+def make_model(cache: Path, family: str) -> Path:
+    """The family's model, written by a process of its own so that its memory is given back."""
+    code = MAKE.format(cache=str(cache), call=f"print({CALLS[family]})")
+    place = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return Path(done.stdout.splitlines()[-1])
 
 
 def arguments() -> argparse.Namespace:
@@ -105,7 +115,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=12, help=f"per process; {WARM_UP} warm up")
-    parser.add_argument("--diffusers-script", type=Path)
+    parser.add_argument("--family", choices=CALLS, default="sd")
+    parser.add_argument("--threads", type=int, help="of each program; all cores when left out")
+    parser.add_argument("--side", type=int, default=256, help="of the pictures, px")
+    parser.add_argument("--diffusers-scripts", type=Path, help="their examples/dreambooth")
     parser.add_argument("--diffusers-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--sd-scripts", type=Path)
     parser.add_argument("--sd-scripts-python", type=Path)
@@ -115,102 +128,7 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-def diffusers(asked: argparse.Namespace, model: Path, pictures: Path) -> Contender | None:
-    """The Diffusers DreamBooth script, as its page tells to run it."""
-    if not asked.diffusers_script:
-        return None
-    settings = {
-        "pretrained_model_name_or_path": model,
-        "instance_data_dir": pictures,
-        "instance_prompt": PROMPT,
-        "resolution": SIDE,
-        "train_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "learning_rate": 1e-4,
-        "lr_scheduler": "constant",
-        "lr_warmup_steps": 0,
-        "max_train_steps": 1000,
-        "checkpointing_steps": 1000,
-        "rank": RANK,
-        "mixed_precision": "bf16",
-        "seed": 0,
-    }
-    script = asked.diffusers_script.absolute()
-    return Contender(
-        "Diffusers",
-        asked.diffusers_python,
-        lambda folder: [str(script), *options(settings | {"output_dir": folder})],
-        script.parent,
-    )
-
-
-def kohya(asked: argparse.Namespace, model: Path, pictures: Path) -> Contender | None:
-    """Kohya's train_network.py, with its own means of speed: cached latents and SDPA."""
-    if not asked.sd_scripts:
-        return None
-    root = asked.sd_scripts.absolute()
-    settings = {
-        "pretrained_model_name_or_path": model,
-        "train_data_dir": pictures.parent,
-        "resolution": f"{SIDE},{SIDE}",
-        "train_batch_size": 1,
-        "learning_rate": 1e-4,
-        "lr_scheduler": "constant",
-        "max_train_steps": 1000,
-        "network_module": "networks.lora",
-        "network_dim": RANK,
-        "network_alpha": RANK,
-        "network_train_unet_only": None,
-        "optimizer_type": "AdamW",
-        "mixed_precision": "bf16",
-        "cache_latents": None,
-        "sdpa": None,
-        "seed": 0,
-        "max_data_loader_n_workers": 0,
-        "tokenizer_cache_dir": model.parent / "tokenizers",
-    }
-    return Contender(
-        "kohya",
-        asked.sd_scripts_python,
-        lambda folder: ["train_network.py", *options(settings | {"output_dir": folder})],
-        root,
-    )
-
-
-def ours(
-    name: str, model: Path, pictures: Path, *, packed: bool = False, targets: str = "attention"
-) -> Contender:
-    """Sweetspot's worker on a run folder, as the app starts it."""
-
-    def command(folder: Path) -> list[str]:
-        from trainer.job.file import parse_job
-        from trainer.job.run import Run
-
-        values: dict[str, Any] = {
-            "runs": str(folder),
-            "model": {"base": str(model), "resolution": SIDE},
-            "dataset": {"folder": str(pictures), "trigger": "sks", "class_word": "dog"},
-            "adapter": {"rank": RANK, "alpha": float(RANK), "targets": targets},
-            "optimizer": {"kind": "adamw", "learning_rate": 1e-4},
-            "schedule": {"steps": 1000, "kind": "constant", "warmup": 0.0, "seed": 0},
-            "compute": {"device": "cpu", "precision": "bf16", "packed": packed},
-            "samples": {"every": 0},
-        }
-        return ["-m", "trainer.worker", str(Run.create(parse_job(values)).path)]
-
-    return Contender(name, Path(sys.executable), command, ROOT)
-
-
-def options(settings: dict[str, Any]) -> list[str]:
-    """`--name value` pairs; None for a switch."""
-    return [
-        word
-        for name, value in settings.items()
-        for word in ([f"--{name}"] if value is None else [f"--{name}", str(value)])
-    ]
-
-
-def measure(contender: Contender, steps: int) -> Measured:
+def measure(contender: Contender, steps: int, threads: int | None) -> Measured:
     """Run a program in a fresh folder until it has taken its steps."""
     with tempfile.TemporaryDirectory() as place:
         log, out = Path(place) / "steps.jsonl", Path(place) / "out"
@@ -223,7 +141,7 @@ def measure(contender: Contender, steps: int) -> Measured:
                 *contender.command(out),
             ],
             cwd=contender.place,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+            env=os.environ | OFFLINE | ({"OMP_NUM_THREADS": str(threads)} if threads else {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

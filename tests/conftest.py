@@ -35,6 +35,19 @@ def tiny_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random FLUX.1 dev model in Diffusers format, 1.6 MB."""
+    return write_tiny_flux(tmp_path_factory.mktemp("models") / "tiny-flux")
+
+
+@pytest.fixture(scope="session")
+def tiny_schnell(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, of schnell's kind: no guidance embedding, times that are not shifted."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-schnell"
+    return write_tiny_flux(folder, schnell=True)
+
+
+@pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Stable Diffusion XL model in Diffusers format, 6 MB, that answers the noise."""
     return write_tiny_sdxl(tmp_path_factory.mktemp("models") / "tiny-sdxl")
@@ -93,6 +106,59 @@ def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def write_tiny_flux(folder: Path, *, schnell: bool = False, seed: int = 0) -> Path:
+    """Write a whole `FluxPipeline` of random weights; the same for the same seed.
+
+    Transformer: one double and two single blocks of width 32. VAE: 16 channels at half the
+    picture's size, with shift and scale. CLIP and T5: width 32, two layers.
+    """
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel, T5Config, T5EncoderModel
+
+    tokenizer, tokenizer_2 = tiny_tokenizer(folder / "tokenizer"), tiny_t5_tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        transformer = FluxTransformer2DModel(
+            in_channels=64,
+            num_layers=1,
+            num_single_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            guidance_embeds=not schnell,
+            axes_dims_rope=(4, 6, 6),
+        )
+        vae = tiny_vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159)
+        text_encoder = CLIPTextModel(tiny_words(tokenizer))
+        text_encoder_2 = T5EncoderModel(
+            T5Config(
+                vocab_size=len(tokenizer_2),
+                d_model=32,
+                d_kv=8,
+                d_ff=64,
+                num_layers=2,
+                num_heads=4,
+                feed_forward_proj="gated-gelu",
+                is_encoder_decoder=False,
+                use_cache=False,
+            )
+        )
+    shifts = {"shift": 1.0} if schnell else {"shift": 3.0, "use_dynamic_shifting": True}
+    pipeline = FluxPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        text_encoder_2=text_encoder_2,
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer_2,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(**shifts),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
@@ -160,7 +226,7 @@ def tiny_sdxl_unet(**settings: Any) -> Any:
     )
 
 
-def tiny_vae() -> Any:
+def tiny_vae(**settings: Any) -> Any:
     """8 and 16 channels on two levels: latents are half the picture's size."""
     from diffusers import AutoencoderKL
 
@@ -169,9 +235,9 @@ def tiny_vae() -> Any:
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         layers_per_block=1,
-        latent_channels=4,
         norm_num_groups=4,
         sample_size=64,
+        **({"latent_channels": 4} | settings),
     )
 
 
@@ -208,6 +274,17 @@ def tiny_scheduler(**settings: Any) -> Any:
         steps_offset=1,
         **settings,
     )
+
+
+def tiny_t5_tokenizer() -> Any:
+    """A T5 tokenizer (unigram) that knows a few words and the printable letters."""
+    from transformers import T5TokenizerFast
+
+    words = [f"▁{word.removesuffix('</w>')}" for word in WORDS]
+    letters = ["▁", *map(chr, range(33, 127))]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    known = [*((w, -2.0) for w in words), *((letter, -6.0) for letter in letters)]
+    return T5TokenizerFast(vocab=[*special, *known], extra_ids=0, model_max_length=512)
 
 
 def tiny_tokenizer(folder: Path, **settings: Any) -> Any:

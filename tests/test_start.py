@@ -135,8 +135,26 @@ def test_arguments_are_passed_on(project):
     assert start(project, "train", "my job.toml").stdout == "sweetspot train my job.toml\n"
 
 
-def test_without_arguments_it_shows_help(project):
-    assert start(project).stdout == "sweetspot --help\n"
+def test_without_arguments_it_opens_the_app(project):
+    assert start(project).stdout == "sweetspot app\n"
+    assert start(project, "--window").stdout == "sweetspot app --window\n"
+
+
+@posix
+def test_a_set_up_is_shown_in_the_browser_while_it_goes_on(project, tmp_path):
+    """And the app then answers where the browser waits."""
+    for name in ("app/splash.py", "app/doors.py", "app/home.py", "assets/ui/splash.html"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(START.parent / name, project / name)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\ncurl -s "$1" > "{tmp_path}/page"\n', encoding="utf-8")
+    browser.chmod(0o755)
+    (project / ".venv" / "sweetspot-ready.json").unlink()
+    home = {"SWEETSPOT_HOME": str(tmp_path), "BROWSER": f"{browser} %s"}
+    done = start(project, **home)
+    assert "3/3 Checking" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("sweetspot app --no-browser --port ")
+    assert "Sweetspot is starting" in (tmp_path / "page").read_text(encoding="utf-8")
 
 
 def test_the_exit_code_is_passed_on(project):

@@ -1,4 +1,4 @@
-"""The embedded base model means something: its pictures follow their prompts."""
+"""The embedded base models mean something: their pictures follow their prompts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 DEMO = Path(__file__).resolve().parents[2] / "assets" / "demo"
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["sd", "flux"])
+def model(request):
     from trainer.core import device
-    from trainer.families.sd import SdConfig
+    from trainer.families.base import families
 
-    return SdConfig(base="demo", resolution=128).load(device.plan("cpu", "fp32"))
+    config = families[request.param].model_validate({"base": "demo", "resolution": 128})
+    return config.load(device.plan("cpu", "fp32"))
 
 
 def painted(model, prompts, *, seed=0, steps=12):
@@ -31,8 +32,9 @@ def colour(picture):
     return picture[front].mean(axis=0)
 
 
-def test_it_is_small_enough_to_ship():
-    size = sum(f.stat().st_size for f in (DEMO / "sd").rglob("*") if f.is_file())
+@pytest.mark.parametrize("family", ["sd", "flux"])
+def test_it_is_small_enough_to_ship(family):
+    size = sum(f.stat().st_size for f in (DEMO / family).rglob("*") if f.is_file())
     assert size < 40e6
 
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from app.sweeps import sweep_of_run
+from analysis.sweep import sweep_of_run
 from tests.conftest import write_pictures
 from tests.trainer.training import tiny_job, train_here
 from trainer.core.events import Rendered

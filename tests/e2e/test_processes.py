@@ -19,6 +19,7 @@ def trained(tiny_sd, pictures, tmp_path, processes):
         "prior": {"enabled": True, "count": 3, "steps": 2, "weight": 0.5},
         "schedule": {"epochs": 3, "batch_size": 4, "accumulate": 2, "clip": 0.5},
         "compute": {"processes": processes},
+        "track": {"to": ["tensorboard"]},
     }
     job = tiny_job(tiny_sd, pictures, tmp_path / f"runs{processes}", **changes)
     run = Run.create(job)
@@ -26,8 +27,17 @@ def trained(tiny_sd, pictures, tmp_path, processes):
     events = [told.event for told in runner.follow(run, process)]
     assert process.wait() == 0, (run.path / "worker.log").read_text()[-3000:]
     losses = [event.loss for event in events if isinstance(event, Stepped)]
+    assert told_to_tensorboard(run) == pytest.approx(losses)
     state = checkpoint.newest(run.checkpoints)
     return losses, load_file(state / "adapter.safetensors")
+
+
+def told_to_tensorboard(run):
+    """The losses in TensorBoard's one file: the main process alone writes."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (file,) = (run.path / "tensorboard").iterdir()
+    return [event.value for event in EventAccumulator(str(file)).Reload().Scalars("train/loss")]
 
 
 def test_two_processes_give_the_losses_and_weights_of_one(tiny_sd, pictures, tmp_path, capsys):
