@@ -15,6 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import pytest
 
+from tests.browser import CHROMIUM, FLAGS
+
 WORDS = ("a</w>", "photo</w>", "of</w>", "sks</w>", "fox</w>", "dog</w>", "red</w>", "cat</w>")
 """Whole words of the tiny tokenizer; everything else falls to its letters."""
 
@@ -70,6 +72,19 @@ def pictures(tmp_path: Path) -> MakePictures:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium. Of a module, not of the session: while it is open, no other may be."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium
+        chromium.close()
 
 
 def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -84,15 +85,16 @@ def _collect(process: subprocess.Popen[str], prices: Prices, lines: str) -> None
     said: list[str] = []
     listener = threading.Thread(target=lambda err=process.stderr: said.extend(err), daemon=True)
     listener.start()
-    try:
+    with contextlib.suppress(OSError, ValueError):  # it was ended, or died; what it said follows
         process.stdin.write(lines)
         process.stdin.close()
         for line in process.stdout:
             prices.found.append(json.loads(line))
-    except (OSError, ValueError):
-        pass  # it was ended, or died; what it said follows
     process.wait()
     listener.join(5)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with contextlib.suppress(OSError):  # what was not written before it ended
+            pipe.close()
     if len(prices.found) < prices.total:
         prices.problem = said[-1].strip() if said else "the process that works it out was ended"
     prices.ended = True

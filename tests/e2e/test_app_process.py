@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.ui.conftest import CHROMIUM, FLAGS
+from tests.browser import CHROMIUM, FLAGS
 from tests.trainer.training import tiny_job
 from trainer.core.events import Ended, Kept, Stepped
 from trainer.job.run import Run

@@ -15,7 +15,8 @@ export function keep(sheet, setting) {
     localStorage.setItem("keep folder", folder.value);
     try {
       const kept = await post("/api/analysis/keep", { work: sheet.name, ...setting, to: folder.value.trim().replace(/[\\/]+$/, "") + separator + name.value.trim(), bake: bake.checked, overwrite: over.checked });
-      fill(told, h("div.done", {}, h("b", {}, "Kept."), h("p.mono", {}, kept.path), h("p", {}, kept.strength === 1 ? "Use it at strength 1." : `Use it at strength ${kept.strength}.`)));
+      fill(told, h("div.done", {}, h("b", {}, "Kept."), h("p.mono", {}, kept.path), h("p", {}, kept.strength === 1 ? "Use it at strength 1." : `Use it at strength ${kept.strength}.`),
+        h("a.button", { href: `/generate?${new URLSearchParams({ lora: kept.path, strength: kept.strength })}` }, "Generate with it")));
       overRow.hidden = true; over.checked = false;
     } catch (error) {
       if (/there|taken|exist/.test(error.message)) overRow.hidden = false;

@@ -15,7 +15,7 @@ export function verdict(place, sheet, view, { onopen, onrule }) {
     const told = shown.verdict, [kind, words] = STATES[told.state] ?? ["open", told.state];
     fill(body, h("div.words", {}, h("p.row", {}, h(`span.state.${kind}`, {}, words), other && h("span.note", {}, `by rule ${told.rule}, as a trial`)), h("h2.headline", {}, told.headline),
       told.thin && h("p.advice", {}, told.thin), next(shown.words), told.choice && file(sheet, told.choice),
-      h("div.row", {}, told.choice && report.source.kind !== "pictures" && h("button.primary", { type: "button", onclick: () => keep(sheet, told.choice) }, "Keep this file"), h("a.button", { href: `/report?work=${encodeURIComponent(sheet.name)}`, target: "_blank", rel: "noopener" }, "Open the report"), h("a.button", { href: `/analysis?vote=${encodeURIComponent(sheet.name)}` }, "Vote blind")),
+      h("div.row", {}, told.choice && report.source.kind !== "pictures" && h("button.primary", { type: "button", onclick: () => keep(sheet, told.choice) }, "Keep this file"), told.choice && report.source.kind === "run" && h("a.button", { href: `/generate?${new URLSearchParams({ run: sheet.name.split("/")[0], ...told.choice })}` }, "Generate with it"), h("a.button", { href: `/report?work=${encodeURIComponent(sheet.name)}`, target: "_blank", rel: "noopener" }, "Open the report"), h("a.button", { href: `/analysis?vote=${encodeURIComponent(sheet.name)}` }, "Vote blind")),
       sure(shown.words)), pictures(sheet, told, view, onopen), more(sheet, shown, onopen));
   }
   draw();

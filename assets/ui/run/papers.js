@@ -20,7 +20,7 @@ export function files(place) {
     fill(body, found.map((file) => {
       const event = saved.get(file.name), url = `/api/runs/lora?${new URLSearchParams({ work: head.name, name: file.name })}`;
       return h("tr", {}, h("td.mono", {}, file.name, event && event.epoch === chosen && h("span.chosen", {}, "chosen by the analysis")), h("td.figures", {}, event ? String(event.epoch) : "–"), h("td.figures", {}, bytes(file.size)),
-        h("td", {}, h("div.row.tight", {}, h("a.button", { href: url, download: file.name, "aria-label": `Download ${file.name}` }, "Download"), action("Copy path", () => copy(file.path, "Path"), { "aria-label": `Copy the path of ${file.name}` }))));
+        h("td", {}, h("div.row.tight", {}, h("a.button", { href: url, download: file.name, "aria-label": `Download ${file.name}` }, "Download"), action("Copy path", () => copy(file.path, "Path"), { "aria-label": `Copy the path of ${file.name}` }), h("a.button", { href: `/generate?${new URLSearchParams({ lora: file.path })}`, "aria-label": `Generate with ${file.name}` }, "Generate"))));
     }));
   };
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import doors, window
-from tests.app.ui.conftest import CHROMIUM
+from tests.browser import CHROMIUM
 
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("Xvfb", "xdotool")
