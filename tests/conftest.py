@@ -13,9 +13,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+import hypothesis
 import pytest
 
 from tests.browser import CHROMIUM, FLAGS
+
+hypothesis.settings.register_profile("CI", derandomize=True)
+if os.environ.get("CI"):  # the same tree gets the same answer; people's machines go on searching
+    hypothesis.settings.load_profile("CI")
 
 WORDS = ("a</w>", "photo</w>", "of</w>", "sks</w>", "fox</w>", "dog</w>", "red</w>", "cat</w>")
 """Whole words of the tiny tokenizer; everything else falls to its letters."""

@@ -69,10 +69,10 @@ def _opened(source: Source) -> dict[str, Any]:
     call = re.fullmatch(r"([\w.]+)\((.*)\)", written) if isinstance(written, str) else None
     if call is not None:
         tree["ss_optimizer"] = call[1]
-        pairs = options(re.sub(r",(?=[A-Za-z_]\w*=)", " ", call[2]))
+        pairs = options(re.split(r",\s*(?=[A-Za-z_]\w*=)", call[2]) if call[2] else [])
         if pairs:
             tree["ss_optimizer_args"] = pairs
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
         tree["ss_network_args"] = options(value)
     return tree
 

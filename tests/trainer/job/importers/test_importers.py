@@ -263,3 +263,15 @@ def test_another_machines_share_is_never_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", lambda self: looked.append(self) or False)
     changed(tmp_path, train_data_dir=r"\\evil\share\10_a b", reg_data_dir="//evil/share")
     assert not [path for path in looked if "evil" in str(path)]
+
+
+def test_a_header_s_optimizer_keeps_both_betas(tmp_path):
+    path = foreign.header_file(tmp_path / "dog.safetensors", foreign.HEADER)
+    told = import_config(path).job_values["optimizer"]
+    assert (told["beta1"], told["beta2"]) == (0.9, 0.99)
+
+
+def test_a_header_s_arguments_that_are_no_texts_are_accounted_for(tmp_path):
+    strange = {**foreign.HEADER, "ss_network_args": "[[]]"}
+    path = foreign.header_file(tmp_path / "dog.safetensors", strange)
+    assert "ss_network_args.0" in [line.key for line in import_config(path).account]
