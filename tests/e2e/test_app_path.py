@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
@@ -70,7 +68,9 @@ def test_a_newcomer_comes_from_pictures_to_pictures(app, browser, tmp_path, way)
     said = []
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("console", lambda told: told.type == "error" and said.append(told.text))
-    page.on("request", lambda r: r.url.startswith((app.url, "data:", "blob:")) or said.append(r.url))
+    page.on(
+        "request", lambda r: r.url.startswith((app.url, "data:", "blob:")) or said.append(r.url)
+    )
     hand = way(page)
     page.goto(app.url)
 

@@ -39,7 +39,7 @@ def _recognise(source: Source) -> bool:
     tree = source.tree
     if isinstance(tree, list):
         return is_backends(tree)
-    names = {str(name).lstrip("-") for name in tree}
+    names = {str(name).removeprefix("--") for name in tree}
     return len({"model_family", "model_type", BACKENDS, "lora_rank"} & names) >= 2
 
 
@@ -52,7 +52,7 @@ def _opened(source: Source) -> Any:
     tree = source.tree
     if isinstance(tree, list):
         return {BACKENDS: tree}
-    plain = {str(name).lstrip("-") or str(name): value for name, value in tree.items()}
+    plain = {str(name).removeprefix("--") or str(name): value for name, value in tree.items()}
     if len(plain) < len(tree):
         plain = dict(tree)
     value = plain.get("optimizer_config")
