@@ -53,12 +53,14 @@ def put(tree, path, value):
                 tree.append({})
             tree = tree[0]
             continue
+        if not isinstance(tree, dict):
+            return
         if not isinstance(tree.get(part), dict | list):
             tree[part] = {}
         tree = tree[part]
     if isinstance(tree, dict):
         tree[last] = value
-    elif tree and isinstance(tree[0], dict):
+    elif isinstance(tree, list) and tree and isinstance(tree[0], dict):
         tree[0][last] = value
 
 
