@@ -96,7 +96,8 @@ def test_each_key_has_one_line_and_the_values_make_a_job(made):
     told = [line.key for line in found.account]
     assert sorted(told) == sorted(".".join(key) for key, _ in opened)
     assert all(line.told for line in found.account)
-    for key in (".".join(key).removeprefix("--") for key, _ in leaves(tree)):
+    dashes = "--" if name == "simpletuner" else ""
+    for key in (".".join(key).removeprefix(dashes) for key, _ in leaves(tree)):
         assert any(one == key or one.startswith(f"{key}.") or key.startswith(one) for one in told)
     parse_job(merge({"dataset": {"folder": "x"}}, found.job_values))
 
