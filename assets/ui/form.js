@@ -194,7 +194,7 @@ const oneLine = (text) => text.replaceAll("\r\n", "\n").replaceAll(/[\r\n]/g, BR
 const coded = (text) => text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
 /** A number where it is one, also with a decimal comma; else the text, for the server to say what is wrong with it. */
 function plainNumber(text) {
-  const trimmed = text.trim().replace(/^(-?\d+),(\d{1,2}|0\d*|\d{4,})$/, "$1.$2"); // 1,000 may be a thousand
+  const trimmed = text.trim().replace(/^(-?0|-?\d+(?=,(?:\d{1,2}|\d{4,})$)),(\d+)$/, "$1.$2"); // 1,000 may be a thousand
   return trimmed !== "" && isFinite(Number(trimmed)) ? Number(trimmed) : text;
 }
 function write(spec, input, value) {

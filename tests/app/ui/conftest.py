@@ -117,10 +117,13 @@ def require_accessible():
 @pytest.fixture
 def made_run(runs, tiny_sd, pictures):
     """A run of two epochs on a tiny model, trained in this process, in `runs`."""
-    from tests.trainer.training import tiny_job, train_here
+    from tests.trainer.training import tiny_job
+    from trainer import worker
+    from trainer.job.run import Run
 
     def make(**changes):
-        job = tiny_job(tiny_sd, pictures(count=4), runs, **changes)
-        return train_here(job)[0]
+        run = Run.create(tiny_job(tiny_sd, pictures(count=4), runs, **changes))
+        assert worker.main(run.path) == 0
+        return run
 
     return make

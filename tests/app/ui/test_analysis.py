@@ -82,7 +82,7 @@ def test_a_wrong_value_is_told_at_its_field_and_a_reload_keeps_what_was_typed(vi
 def test_a_sweep_is_asked_for_watched_judged_and_kept(visit, made_run, tmp_path):
     run = made_run()
     page = visit(f"/analysis?run={run.name}")
-    page.get_by_label("Strengths").fill("0.5\n1")
+    page.get_by_label("Strengths", exact=True).fill("0.5\n1")
     page.get_by_label("Prompts", exact=True).fill(f"a frog\n{PROMPTS[0]}, 🦊 عربى")
     page.get_by_label("Seeds", exact=True).fill("1")
     page.get_by_label("All settings").check()

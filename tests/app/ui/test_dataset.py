@@ -63,7 +63,7 @@ def captions(folder):
 def test_a_newcomer_tries_the_demo_and_goes_on_to_training(visit):
     page = visit("/dataset")
     page.get_by_role("button", name="A style: 3D emoji").click()
-    page.get_by_text("Ready to train").wait_for()
+    page.get_by_role("heading", name="Ready to train").wait_for()
     page.get_by_text("12 pictures, 12 shown an epoch").wait_for()
     page.expected += ["404"]  # the next page may not be there yet
     page.get_by_role("button", name="Use these pictures").click()
@@ -191,7 +191,7 @@ def test_settings_change_what_is_shown_are_judged_at_their_field_and_stay_on_rel
     field(page, "dataset.trigger").fill("sks")
     field(page, "dataset.class_word").fill("fox")
     card(page, "00.png").get_by_text("a sks fox").wait_for()
-    page.get_by_text("Ready to train").wait_for()
+    page.get_by_role("heading", name="Ready to train").wait_for()
     page.expected += ["400"]
     field(page, "dataset.bucket_step").fill("7")
     page.locator('[data-path="dataset.bucket_step"] .wrong').get_by_text("8").wait_for()
@@ -299,7 +299,7 @@ def test_the_keyboard_alone_goes_through_pictures(show, pictures):
     page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name="02.png").wait_for()
     page.keyboard.press("Escape")
-    assert page.evaluate(active) == "02.png"
+    page.wait_for_function(f"() => {active} === '02.png'")
 
 
 def test_many_captions_are_changed_in_one_step_after_a_preview(show, pictures):

@@ -78,7 +78,7 @@ def test_a_preset_is_told_in_words_and_compared_with_another(visit):
     row.wait_for()
     assert box.get_by_role("row", name="Resolution").count() == 0
     page.keyboard.press("Escape")
-    page.wait_for_function("!location.search.includes('one=')")
+    page.wait_for_function("() => !location.search.includes('one=')")
 
 
 def test_what_is_shared_comes_back_by_string_file_and_card(visit, server, home):
@@ -136,7 +136,7 @@ def test_another_trainers_settings_are_accounted_for(visit, tmp_path, home):
     box.get_by_role("heading", name="Settings of kohya_ss").wait_for()
     assert box.get_by_text("Left out (").is_visible()
     assert box.get_by_text("Taken over (").is_visible()
-    assert "16" in box.get_by_role("row", name="Rank").last.inner_text()
+    assert "16" in box.get_by_role("row").filter(has_text="Rank").last.inner_text()
     box.get_by_role("button", name="Keep", exact=True).click()
     page.get_by_text("Kept as").wait_for()
     assert own()[0].settings["adapter"]["rank"] == 16

@@ -75,7 +75,7 @@ def test_jobs_are_moved_by_button_keyboard_and_hand(visit, queue):
     until(lambda: waiting(queue) == ["c", "a", "b", "d"])
     page.get_by_role("button", name="a", exact=True).press("Alt+End")
     until(lambda: waiting(queue) == ["c", "b", "d", "a"])
-    page.wait_for_function("document.querySelectorAll('.jobs .name')[3].textContent === 'a'")
+    page.wait_for_function("() => document.querySelectorAll('.jobs .name')[3].textContent === 'a'")
     assert page.evaluate("document.activeElement.textContent") == "a"
     row.nth(3).locator(".handle").drag_to(row.nth(0), target_position={"x": 40, "y": 3})
     until(lambda: waiting(queue) == ["a", "c", "b", "d"])
@@ -89,7 +89,7 @@ def test_two_tabs_that_move_the_same_job_are_both_told_how_it_stands(visit, queu
     other.get_by_role("button", name="Move b up").click()
     until(lambda: waiting(queue) == ["b", "a", "c"])
     for page in (one, other):
-        page.wait_for_function("document.querySelector('.jobs .name').textContent === 'b'")
+        page.wait_for_function("() => document.querySelector('.jobs .name').textContent === 'b'")
     with Store(queue) as store:
         claims.cancel(store, store.find(str(second)))
     one.expected.append("400")
@@ -155,7 +155,7 @@ def test_what_jobs_take_is_told_before_they_are_added(server, queue, job_text):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ({"source": "text", "given": "[adapter]\nrank = 'x'\n"}, "rank"),
+        ({"source": "text", "given": "[dataset]\nfolder = 'x'\n[adapter]\nrank = 'x'\n"}, "rank"),
         ({"source": "text", "given": "this is = = no toml"}, "the text"),
         ({"source": "text", "given": " "}, "no text"),
         ({"source": "file", "given": "/nowhere/job.toml"}, "no such file"),
@@ -186,7 +186,7 @@ def test_a_worker_outlives_the_server_trains_and_goes_when_asked(visit, server, 
     page = visit("/queue")
     page.get_by_label("Device of a new worker").select_option("cpu")
     page.get_by_role("button", name="Start a worker").click()
-    page.get_by_role("region", name="Ended").get_by_text("completed").wait_for(timeout=240_000)
+    page.get_by_role("region", name="Ended").locator(".badge.completed").wait_for(timeout=240_000)
     page.get_by_text("waits for jobs").wait_for()
     with Store(queue) as store:
         (holder,) = claims.holders(store).values()

@@ -160,7 +160,7 @@ def test_a_real_run_shows_its_files_settings_proof_and_log(visit, made_run):
     with page.expect_download() as download:
         files.get_by_role("link", name="Download tiny-e0001").click()
     assert download.value.suggested_filename == "tiny-e0001.safetensors"
-    page.get_by_text("Settings", exact=True).click()
+    page.locator("#page").get_by_text("Settings", exact=True).click()
     page.get_by_text("Changed from the defaults").wait_for()
     page.get_by_text("Log of the process").click()
     page.locator("#log pre").get_by_text("two").wait_for()
@@ -186,7 +186,7 @@ def test_a_run_from_another_version_is_shown_with_what_is_not_known(visit, runs)
     with (folder / "job.toml").open("a") as file:
         file.write('\n[quantum]\nflux = "capacitor"\n')
     page = open_run(visit, "fox")
-    page.get_by_text("Settings", exact=True).click()
+    page.locator("#page").get_by_text("Settings", exact=True).click()
     page.get_by_text("this version does not know it").wait_for()
     assert page.get_by_text("quantum.flux").is_visible()
 
@@ -269,7 +269,7 @@ def test_both_pages_are_accessible_in_both_colours(visit, runs, require_accessib
     require_accessible(page)
     page = open_run(visit, "fox", color_scheme=scheme)
     for words in ("Settings", "Log of the process"):
-        page.get_by_text(words, exact=True).click()
+        page.locator("#page").get_by_text(words, exact=True).click()
     page.get_by_text("Changed from the defaults").wait_for()
     require_accessible(page)
     require_accessible(open_run(visit, "owl", color_scheme=scheme))

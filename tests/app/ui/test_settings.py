@@ -103,7 +103,9 @@ def test_the_theme_acts_at_once_and_stays(visit):
     page = visit("/settings")
     setting(page, "theme").select_option("dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(18, 22, 26)'")
+    page.wait_for_function(
+        "() => getComputedStyle(document.body).backgroundColor === 'rgb(18, 22, 26)'"
+    )
     page.goto(page.url.replace("/settings", "/home"))
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
@@ -145,7 +147,6 @@ def test_what_is_no_token_is_refused_at_the_field(visit, own_token, typed):
 
 
 def test_a_settings_file_that_cannot_be_read_is_told_and_put_aside(visit, home):
-    home.mkdir()
     (home / "settings.toml").write_text("runs = [", encoding="utf-8")
     page = visit("/settings")
     page.get_by_text("The settings file cannot be read").wait_for()

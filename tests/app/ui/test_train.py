@@ -225,7 +225,7 @@ def test_a_preset_that_cannot_be_used_is_told_and_the_page_is_there(visit, home,
     page = visit("/train?preset=mine", ready=False)
     page.expected += ["400", "/api/train/form"]
     page.locator("#toasts .bad", has_text=words).wait_for()
-    assert page.get_by_role("button", name="Start training").is_visible()
+    page.get_by_role("button", name="Start training").wait_for()
 
 
 def test_a_copy_of_a_run_survives_a_reload_and_puts_the_draft_aside(visit, made_run):
@@ -262,7 +262,7 @@ def test_a_folder_that_goes_away_while_the_page_is_open_is_told_at_its_field(pag
 
 def test_pasted_toml_takes_the_form_s_place_and_only_what_differs_is_yours(page, tmp_path):
     page.get_by_role("button", name="As TOML").click()
-    area = page.get_by_label("The job as TOML")
+    area = page.get_by_role("textbox", name="The job as TOML")
     folder = tmp_path / "pictures"
     area.fill(f'name = "pasted"\nadapter = {{rank = 16, alpha = 4}}\ndataset.folder = "{folder}"')
     page.get_by_role("button", name="Take these values").click()

@@ -112,7 +112,15 @@ def test_every_value_of_a_job_survives_the_form_and_a_preset(drawn, asked):
 
 @pytest.mark.parametrize(
     ("typed", "read"),
-    [("0,5", 0.5), ("1e-4", 1e-4), ("1,000", "1,000"), ("two", "two"), (" 7 ", 7), ("", None)],
+    [
+        ("0,5", 0.5),
+        ("0,005", 0.005),
+        ("1e-4", 1e-4),
+        ("1,000", "1,000"),
+        ("two", "two"),
+        (" 7 ", 7),
+        ("", None),
+    ],
 )
 def test_a_number_is_read_as_people_write_it_and_never_guessed_at(drawn, typed, read):
     drawn.evaluate("() => made.advanced(true)")
