@@ -59,7 +59,11 @@ def browsers() -> Iterator[str]:
 
 
 def open_window(url: str) -> subprocess.Popen[bytes] | None:
-    """A window on this address, as a process that ends with it; None where none can be had."""
+    """A window on this address, as a process that ends with it; None where none can be had.
+
+    Chromium keeps a window's size under its host's name, and never finds it again under one with
+    dots: a browser is sent to localhost.
+    """
     for program in browsers():
         window = _started([program, *_browser_arguments(url)])
         if window is not None:
@@ -74,7 +78,7 @@ def _browser_arguments(url: str) -> list[str]:
     known = (profile / "Default" / "Preferences").is_file()
     sized = [] if known else [f"--window-size={SIZE[0]},{SIZE[1]}"]
     return [
-        f"--app={url}",
+        f"--app={url.replace('//127.0.0.1:', '//localhost:')}",  # see `open_window`
         f"--user-data-dir={profile}",
         *sized,
         "--class=Sweetspot",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -11,14 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.browser import AXE_RULES
-
-
-def pytest_collection_modifyitems(items):
-    """Skip what is listed in unsettled.txt, unless it is asked for."""
-    listed = (Path(__file__).parent / "unsettled.txt").read_text(encoding="utf-8").split("\n")
-    for item in items:
-        if item.nodeid.partition("[")[0] in listed and not os.environ.get("SWEETSPOT_UNSETTLED"):
-            item.add_marker(pytest.mark.skip(reason="not settled yet (tests/app/ui/unsettled.txt)"))
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_a_value_that_cannot_be_shows_its_error_at_its_field_also_where_it_was_f
     page.get_by_label("All settings").uncheck()
     page.get_by_role("button", name="Start training").click()
     for path in ("adapter.rank", "schedule.warmup"):
-        assert page.locator(f'[data-path="{path}"] .wrong').is_visible()
+        page.locator(f'[data-path="{path}"] .wrong').wait_for()
     assert page.locator('[data-path="adapter.rank"] input').evaluate(
         "n => n === document.activeElement"
     )
