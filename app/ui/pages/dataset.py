@@ -69,6 +69,12 @@ def _locked(folder: Path) -> str:
     return _SHIPPED if any(real.is_relative_to(root) for root in SHIPPED) else ""
 
 
+def _preset_of(folder: Path) -> str:
+    """What the demo's pictures are trained with; empty for others."""
+    real = folder.resolve()
+    return f"sd-{real.name}-demo" if real.parent == SHIPPED[0] and real.name in DEMOS else ""
+
+
 def _add_looking(router: APIRouter, desk: Desk) -> None:
     from app.dataset.looking import Looks
 
@@ -91,8 +97,13 @@ def _add_looking(router: APIRouter, desk: Desk) -> None:
         found = looks.see(lens, _locked(lens.dataset.folder))
         if isinstance(found, View):
             vary = lens.dataset.captions_vary or lens.dataset.caption_dropout > 0
-            shipped = bool(_locked(lens.dataset.folder))
-            told = {"view": asdict(found), "signature": state, "vary": vary, "shipped": shipped}
+            told = {
+                "view": asdict(found),
+                "signature": state,
+                "vary": vary,
+                "shipped": bool(_locked(lens.dataset.folder)),
+                "preset": _preset_of(lens.dataset.folder),
+            }
             return JSONResponse(told)  # what FastAPI would check once more, card by card
         return JSONResponse({"looking": _pace(found)})
 

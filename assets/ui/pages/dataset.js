@@ -93,9 +93,9 @@ function opened(place, actions, folder, specs, open) {
       trouble(error);
     }
   }
-  function show({ view, signature, vary, shipped }) {
+  function show({ view, signature, vary, shipped, preset }) {
     side.right();
-    Object.assign(page, { view, cards: view.cards, locked: view.locked, vary });
+    Object.assign(page, { view, cards: view.cards, locked: view.locked, vary, preset });
     finals = new Map();
     seen = signature;
     page.drafts.settle(page.cards);
@@ -222,7 +222,7 @@ function opened(place, actions, folder, specs, open) {
 
   async function toTrain() {
     if (page.drafts.size && !await confirm(`${page.drafts.size} changes of captions are not saved yet, and training would not see them.`, "Go on without them", "Stay")) return;
-    location.href = `/train?folder=${encodeURIComponent(folder)}`;
+    location.href = `/train?${new URLSearchParams({ folder, ...(page.preset ? { preset: page.preset } : {}) })}`;
   }
   function rememberSettings() {
     const told = Object.fromEntries([...byPath.keys()].map((path) => [SETTING + path, ""]));

@@ -95,7 +95,7 @@ export async function draw(page, actions) {
     asking = true;
     try {
       const answer = await post("/api/train/preflight", { values });
-      if (mine === turn) answer.problems.length ? side.wrong(answer.problems, shown.wrong(answer.problems).left, (where) => jump(where)) : (shown.wrong([]), side.show(answer.told));
+      if (mine === turn) answer.problems.length ? side.wrong(answer.problems, shown.wrong(answer.problems).left, (where) => jump(where)) : (shown.wrong([]), side.show(answer.told), presets.machine(answer.told.facts.device.split(",")[0], answer.told.numbers.memory_free / 2 ** 30));
     } catch (error) { if (mine === turn) side.failed(error); }
     asking = false;
     if (again) { again = false; forecast(); }

@@ -3,6 +3,7 @@ import { fill, h } from "../core.js";
 
 const PURPOSES = [["subject", "A subject", "One thing, animal or person"], ["character", "A character", "Drawn, in many poses"], ["style", "A style", "How pictures look"], ["object", "An object", "A product, a prop"]];
 const FAMILIES = { sd: "Stable Diffusion 1.5 or 2", sdxl: "SDXL", flux: "FLUX.1", sd3: "SD 3" };
+const SPARE = 1.12; // of a card's memory to what is free of it when nothing runs
 const CARDS = [[0, "No card (demo model)"], [8, "8 GB"], [12, "12 GB"], [16, "16 GB"], [24, "24 GB"]];
 
 /** The chooser; `choose(call)` is told the preset's name, empty for none. */
@@ -20,7 +21,15 @@ export function chooser(presets, { preset }, choose) {
   const element = h("section.card.stack.chooser", { "aria-label": "Preset" }, h("h2", {}, "What do you want to teach?"), h("div.purposes", { role: "group", "aria-label": "Purpose" }, buttons),
     h("div.fields", {}, h("div.field", {}, h("label", { htmlFor: "family" }, "Base model"), family), h("div.field", {}, h("label", { htmlFor: "card" }, "Graphics card"), card), h("div.field", {}, h("label", { htmlFor: "own-preset" }, "Or one of your own"), mine)), told);
   show(preset);
-  return { element, show };
+  return { element, show, machine };
+
+  /** What this machine has, for who has chosen nothing: the largest size that its free memory (GiB) fills. */
+  function machine(device, free) {
+    if (told.dataset.chosen) return;
+    const sizes = CARDS.map(([size]) => size).filter(Boolean);
+    asked.card = device === "cpu" ? 0 : sizes.filter((size) => size <= free * SPARE).at(-1) ?? sizes[0];
+    card.value = String(asked.card);
+  }
 
   function set(change) {
     asked = { ...asked, ...change };
@@ -33,6 +42,7 @@ export function chooser(presets, { preset }, choose) {
   function pick(call) { show(call); choose(call); }
   function show(call) {
     const one = presets.find((each) => each.call === call);
+    told.dataset.chosen = one ? "yes" : "";
     if (one?.purpose && !one.own) asked = { purpose: one.purpose, family: one.family, card: one.card };
     for (const button of buttons) button.setAttribute("aria-pressed", String(one ? !one.own && button.dataset.purpose === one.purpose : false));
     family.value = asked.family; card.value = String(asked.card);

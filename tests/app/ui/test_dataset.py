@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from urllib.parse import quote
 
@@ -67,7 +68,8 @@ def test_a_newcomer_tries_the_demo_and_goes_on_to_training(visit):
     page.get_by_text("12 pictures, 12 shown an epoch").wait_for()
     page.expected += ["404"]  # the next page may not be there yet
     page.get_by_role("button", name="Use these pictures").click()
-    page.wait_for_url(f"**/train?folder={quote(str(DEMO), safe='')}")
+    there = f"/train?folder={quote(str(DEMO), safe='')}&preset=sd-style-demo"
+    page.wait_for_url(re.compile(re.escape(there)))
 
 
 def test_pictures_that_ship_are_shown_and_not_changed_but_copied(show, home):

@@ -260,6 +260,33 @@ def test_a_folder_that_goes_away_while_the_page_is_open_is_told_at_its_field(pag
     folder.get_by_text("There is no folder").wait_for()
 
 
+CARD = """async ([device, free, preset]) => {
+  const { chooser } = await import('/ui/train/presets.js');
+  const one = { call: 'mine', name: 'mine', purpose: 'style', family: 'sd', card: 24, sentence: '' };
+  const made = chooser([one], { preset }, () => {});
+  made.machine(device, free);
+  return made.element.querySelector('#card').value;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "preset", "card"),
+    [
+        ("cpu", 22.0, "", "0"),
+        ("cuda", 7.2, "", "8"),
+        ("cuda", 11.2, "", "12"),
+        ("cuda:1", 22.8, "", "24"),
+        ("mps", 3.0, "", "8"),
+        ("cpu", 22.0, "mine", "24"),
+    ],
+)
+def test_the_machine_s_card_is_suggested_until_a_preset_is_chosen(
+    visit, device, free, preset, card
+):
+    page = visit("/train")
+    assert page.evaluate(CARD, [device, free, preset]) == card
+
+
 def test_pasted_toml_takes_the_form_s_place_and_only_what_differs_is_yours(page, tmp_path):
     page.get_by_role("button", name="As TOML").click()
     area = page.get_by_role("textbox", name="The job as TOML")
