@@ -138,6 +138,10 @@ class Studio(WorkFolder):
         """Orders that nobody has begun, oldest first."""
         return self._marked(_WAITING)
 
+    def open(self) -> int:
+        """How many orders wait or are rendered, whether or not a process is there for them."""
+        return len(self._marked(_WAITING)) + len(self._marked(_WORK))
+
     def standing(self, placed: Placed, *, alive: bool) -> Standing:
         """How an order stands.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from app.generate.studio import Studio
 from app.ui.shelf import Entry, flat
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def routes(desk: Desk) -> APIRouter:
         with lock:
             if time.monotonic() - kept["at"] > _FRESH:
                 busy = [row(desk, e.work, e.status) for e in flat(desk.entries()) if _runs(e)]
-                kept["answer"] = {"works": busy}
+                orders = Studio.below(desk.runs).open()
+                kept["answer"] = {"works": busy, "orders": orders}
                 kept["at"] = time.monotonic()
             return dict(kept["answer"])
 

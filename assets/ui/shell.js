@@ -5,23 +5,24 @@ import { askOnClose } from "./window.js";
 const running = document.getElementById("running");
 let shown = "";
 poll(async () => {
-  let works;
-  try { ({ works } = await get("/api/now")); }
+  let works, orders;
+  try { ({ works, orders } = await get("/api/now")); }
   catch (error) { fill(running, h("p.lost", { role: "alert" }, error.message)); shown = ""; return 2000; }
-  const now = JSON.stringify(works);
-  if (now !== shown) draw(works);
+  const now = JSON.stringify([works, orders]);
+  if (now !== shown) draw(works, orders);
   shown = now;
   document.dispatchEvent(new CustomEvent("now", { detail: works }));
-  return works.length ? 2000 : 4000;
+  return works.length || orders ? 2000 : 4000;
 }, 2000);
 
-function draw(works) {
-  if (!works.length) return fill(running, h("p.soft", {}, "Nothing runs now"));
+function draw(works, orders) {
+  if (!works.length && !orders) return fill(running, h("p.soft", {}, "Nothing runs now"));
   fill(running, works.slice(0, 3).map((work) => {
     const { share, words } = progress(work);
     const page = work.noun === "sweep" ? "analysis" : "runs";
     return h("a.chip", { href: `/${page}?work=${encodeURIComponent(work.name)}` }, h("b", {}, work.name), bar(share, `${work.name}: ${words}`), h("span", {}, words));
-  }), works.length > 3 && h("p.soft", {}, `and ${works.length - 3} more`));
+  }), works.length > 3 && h("p.soft", {}, `and ${works.length - 3} more`),
+    orders > 0 && h("a.chip", { href: "/generate" }, h("b", {}, "Generating"), h("span", {}, orders === 1 ? "1 order of pictures" : `${orders} orders of pictures`)));
 }
 
 let names = [];

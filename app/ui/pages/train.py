@@ -184,7 +184,9 @@ def _keeping(router: APIRouter, desk: Desk) -> None:
         job = toml.parse(JobConfig, tree)
         about = {"name": named.name, "sentence": named.summary}
         made = authoring.of_settings(job, {key: text for key, text in about.items() if text})
-        return {"path": str(library.save(made, replace=named.replace)), "name": made.name}
+        path = library.save(made, replace=named.replace)
+        rows = [_card(row) for row in catalogue.shared().rows()]
+        return {"path": str(path), "name": made.name, "presets": rows}
 
     @router.post("/toml")
     def as_toml(asked: Asked) -> dict[str, str]:

@@ -34,7 +34,7 @@ export async function draw(page, actions) {
     h("div.stack", {}, presets.element,
       h("div.row.between.tools", {}, h("div.grow", {}, h("label.hidden", { htmlFor: "find-setting" }, "Find a setting"), search), h("label.check", { htmlFor: "all-settings" }, all, h("span", {}, "All settings", folded))), found, place),
     box));
-  actions.append(action("Save as preset", () => keeping(shown.values()), { kind: "quiet" }), action("As TOML", () => written(shown.values(), take), { kind: "quiet" }), action("Start afresh", afresh, { kind: "quiet" }));
+  actions.append(action("Save as preset", () => keeping(shown.values(), presets.refresh), { kind: "quiet" }), action("As TOML", () => written(shown.values(), take), { kind: "quiet" }), action("Start afresh", afresh, { kind: "quiet" }));
 
   all.checked = localStorage.getItem("train-all") === "yes";
   shown.advanced(all.checked);

@@ -1,12 +1,13 @@
 // A job on paper: saved as a preset, shown as TOML, or taken from TOML that is pasted.
 import { action, confirm, dialog, h, post, tell, toast } from "../core.js";
 
-export function keeping(values) {
+/** `saved(presets)` is told all presets, once another is there. */
+export function keeping(values, saved) {
   const name = h("input", { type: "text", id: "preset-name", value: values.name ?? "" }), words = h("input", { type: "text", id: "preset-words", placeholder: "What it is for, in a sentence" });
   const save = async (replace) => {
     try {
-      const saved = await post("/api/train/preset", { asked: { values }, name: name.value, summary: words.value, replace });
-      box.close(); toast(`Saved as the preset ${saved.name}. Folders, prompts and names stay with you.`);
+      const told = await post("/api/train/preset", { asked: { values }, name: name.value, summary: words.value, replace });
+      box.close(); saved(told.presets); toast(`Saved as the preset ${told.name}. Folders, prompts and names stay with you.`);
     } catch (error) {
       if (!replace && /already/.test(error.message) && await confirm(`${error.message.replace(/^./, (c) => c.toUpperCase())}. Replace it?`, "Replace")) return save(true);
       tell(error);

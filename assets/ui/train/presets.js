@@ -15,13 +15,21 @@ export function chooser(presets, { preset }, choose) {
   const families = [...new Set(builtin.map((one) => one.family))];
   const family = h("select", { id: "family", onchange: () => set({ family: family.value }) }, families.map((name) => h("option", { value: name }, FAMILIES[name] ?? name)));
   const card = h("select", { id: "card", onchange: () => set({ card: Number(card.value) }) }, CARDS.map(([size, words]) => h("option", { value: size }, words)));
-  const others = presets.filter((one) => one.own || !one.purpose);
-  const mine = h("select", { id: "own-preset", onchange: () => mine.value && pick(mine.value) }, h("option", { value: "" }, others.length ? "–" : "none yet"), others.map((one) => h("option", { value: one.call }, one.call)));
+  const mine = h("select", { id: "own-preset", onchange: () => mine.value && pick(mine.value) });
   const buttons = PURPOSES.map(([key, title, words]) => h("button.purpose", { type: "button", "aria-pressed": "false", "data-purpose": key, onclick: () => set({ purpose: key }) }, h("b", {}, title), h("span.soft", {}, words)));
   const element = h("section.card.stack.chooser", { "aria-label": "Preset" }, h("h2", {}, "What do you want to teach?"), h("div.purposes", { role: "group", "aria-label": "Purpose" }, buttons),
     h("div.fields", {}, h("div.field", {}, h("label", { htmlFor: "family" }, "Base model"), family), h("div.field", {}, h("label", { htmlFor: "card" }, "Graphics card"), card), h("div.field", {}, h("label", { htmlFor: "own-preset" }, "Or one of your own"), mine)), told);
+  refresh(presets);
   show(preset);
-  return { element, show, machine };
+  return { element, show, machine, refresh };
+
+  /** The presets as they are now; what is chosen stays so. */
+  function refresh(all) {
+    presets = all;
+    const others = all.filter((one) => one.own || !one.purpose), chosen = mine.value;
+    fill(mine, h("option", { value: "" }, others.length ? "–" : "none yet"), others.map((one) => h("option", { value: one.call }, one.call)));
+    mine.value = chosen;
+  }
 
   /** What this machine has, for who has chosen nothing: the largest size that its free memory (GiB) fills. */
   function machine(device, free) {

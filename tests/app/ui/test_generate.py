@@ -98,6 +98,17 @@ def test_a_lora_of_a_run_is_tried_compared_and_strengthened(visit, made_run, stu
     page.get_by_role("button", name="Free the memory").wait_for(state="detached", timeout=RENDERED)
 
 
+def test_every_page_tells_that_pictures_wait_and_when_they_are_done(visit, finished, studio):
+    from app.generate.studio import Outcome
+
+    placed = finished()
+    order = studio.add(placed.order)
+    page = visit("/home")
+    page.get_by_role("link", name="Generating 1 order of pictures").wait_for()
+    studio.end(order, Outcome("completed"))
+    page.get_by_text("Nothing runs now").wait_for()
+
+
 def test_what_is_no_longer_wanted_is_not_rendered(visit, studio):
     page = visit("/generate")
     fill(page)

@@ -262,7 +262,7 @@ def test_a_folder_that_goes_away_while_the_page_is_open_is_told_at_its_field(pag
 
 CARD = """async ([device, free, preset]) => {
   const { chooser } = await import('/ui/train/presets.js');
-  const one = { call: 'mine', name: 'mine', purpose: 'style', family: 'sd', card: 24, sentence: '' };
+  const one = { call: 'mine', name: 'mine', purpose: 'style', family: 'sd', card: 24 };
   const made = chooser([one], { preset }, () => {});
   made.machine(device, free);
   return made.element.querySelector('#card').value;
@@ -308,3 +308,12 @@ def test_on_a_phone_the_panel_opens_from_a_bar_and_nothing_sticks_out(visit, req
     assert page.locator(".ahead").is_visible()
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
     require_accessible(page)
+
+
+def test_a_preset_that_is_saved_can_be_chosen_at_once(page, home):
+    page.get_by_role("button", name="Save as preset").click()
+    page.locator("#preset-name").fill("evening")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Saved as the preset evening").wait_for()
+    page.get_by_label("Or one of your own").select_option("evening")
+    page.locator('[data-path="adapter.rank"]').get_by_text("preset evening").wait_for()
