@@ -132,7 +132,7 @@ class Racer:
             if np.isfinite(known).all() and known.shape[1] >= FIRST:
                 later, span = self._imagined(table, known, fact.counts, seed=n + 1)
                 able &= later - span <= allowed
-        gentlest = sorted(range(len(running)), key=lambda i: table.settings[running[i]])
+        gentlest = sorted(range(len(running)), key=lambda i: table.settings[running[i]].effort)
         won = _wins(gain[:, gentlest], able[:, gentlest], width[gentlest])
         chance[np.array(running)[gentlest]] = won
         return chance, mean

@@ -136,7 +136,7 @@ def _sweetspot(
     tied = [index for index, same in zip(able, against.tied, strict=True) if same]
     alike = len(tied) == int(whole.sum()) > 1 and not _raced_apart(table, column, asked)
     state: State = "cannot tell apart" if alike else "chosen"
-    chosen = min(tied, key=lambda i: table.settings[i])
+    chosen = min(tied, key=lambda i: table.settings[i].effort)
     done = _with(found, state=state, field=able, contest=against, choice=chosen)
     return _with(done, **length_of(table, done, values))
 
@@ -283,7 +283,7 @@ def _by_weights(table: Table, facts: Sequence[Facts], rules: Rules) -> Ranking:
         return Ranking("nothing scored", "weights", said=tuple(said))
     best = max(merit.values())
     alike = [i for i, value in merit.items() if value >= best - 1e-12]
-    choice = min(alike, key=lambda i: table.settings[i])
+    choice = min(alike, key=lambda i: table.settings[i].effort)
     return Ranking("chosen", "weights", choice=choice, said=tuple(said))
 
 

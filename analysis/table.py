@@ -23,6 +23,11 @@ class Setting(NamedTuple):
     epoch: int
     strength: float
 
+    @property
+    def effort(self) -> tuple[int, float, float]:
+        """Smaller for an earlier epoch, then for a gentler strength; a negative one acts as much."""
+        return self.epoch, abs(self.strength), self.strength
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

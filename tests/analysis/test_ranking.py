@@ -171,3 +171,13 @@ def test_the_verdict_in_words_never_speaks_of_what_was_not_measured():
     assert "leak" not in text
     assert told["choice"] is not None
     assert sum(one["p"] for one in told["chance"]) == pytest.approx(1)
+
+
+def test_a_negative_strength_is_no_gentler_than_a_positive_one():
+    assert min([Setting(2, -1.0), Setting(2, 0.5)], key=lambda s: s.effort) == Setting(2, 0.5)
+    table, _ = sweep(0, differs=False)
+    turned = tuple(Setting(epoch, strength - 0.9) for epoch, strength in table.settings)
+    ranking = rank(replace(table, settings=turned), FACTS, Rules(), {})
+    first = min(epoch for epoch, _ in turned)
+    gentlest = min((s for s in turned if s.epoch == first), key=lambda s: abs(s.strength))
+    assert turned[ranking.choice] == gentlest
