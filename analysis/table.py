@@ -25,7 +25,7 @@ class Setting(NamedTuple):
 
     @property
     def effort(self) -> tuple[int, float, float]:
-        """Smaller for an earlier epoch, then for a gentler strength; a negative one acts as much."""
+        """Smaller for an earlier epoch, then for a gentler strength, whatever its sign."""
         return self.epoch, abs(self.strength), self.strength
 
 

@@ -39,7 +39,7 @@ def search(
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="As in train.")
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Runs in all; 12 unless told.")] = 0,
+    trials: Annotated[int, typer.Option(min=0, help="Settings to try; 12 unless told.")] = 0,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this search, or help with it.")
     ] = None,
@@ -111,6 +111,9 @@ def _print(asked: Search, told: Found, page: Path, *, as_json: bool) -> None:
     table = Table("trial", "score", *paths, "kept", box=None, pad_edge=False)
     for row in told.rows:
         score = f"{row.score:.2f}%" if row.score is not None else row.state
+        if row.again is not None:
+            table.add_row(str(row.number), score, f"trial {row.again} again")
+            continue
         values = (shown(row.values.get(path, "")) for path in paths)
         table.add_row(str(row.number), score, *values, row.kept or row.told)
     out.print(table)

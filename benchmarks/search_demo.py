@@ -1,6 +1,6 @@
 """Whether a search of twelve short trials finds more than the preset it starts from.
 
-    python benchmarks/search_demo.py FOLDER [--kind style] [--trials 12] [--steps 60]
+    python benchmarks/search_demo.py FOLDER [--kind style] [--trials 12] [--steps 120]
 
 It searches on the demo's pictures from the demo preset, all trials with the same seed; then trains
 the preset and the winner with three other seeds, as long as a trial, and prints the score of each:
@@ -57,7 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="a new folder for everything")
     parser.add_argument("--kind", choices=("style", "subject"), default="style")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=120)
     asked = parser.parse_args()
     asked.folder = asked.folder.absolute()
     return asked
@@ -81,7 +81,6 @@ def settings(kind: str, steps: int) -> list[str]:
     ]
     if kind == "style":
         said += [f"validation.folder={quoted(demo / 'style-held-out')}", "validation.every=10"]
-        said += ['analysis.prompts=["a banana", "a frog", "a robot", "a sunflower"]']
     else:
         said += ["dataset.class_word=cat face", "validation.share=0.3"]
     return [word for one in said for word in ("--set", one)]

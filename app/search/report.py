@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ class Row:
         kept: What its verdict keeps, in words.
         told: The verdict's headline, or what went wrong.
         run: Its run folder, relative to the search's.
+        again: The trial that it repeats with another seed; None when it is no repetition.
+        scores: Its own and those of its repetitions.
     """
 
     number: int
@@ -47,6 +50,13 @@ class Row:
     kept: str
     told: str
     run: str
+    again: int | None = None
+    scores: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float | None:
+        """Of the scores, percent."""
+        return statistics.fmean(self.scores) if self.scores else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,8 @@ class Found:
     """What a search found.
 
     Attributes:
-        best: The row with the highest score; None when no trial has one.
+        best: The row with the highest mean, of those that were repeated if any were; None when no
+            trial has a score.
         first: The job as it stood, where the search tried it.
         importance: Setting -> its share of what mattered, the most first; empty when there are
             too few trials, or they score alike.
@@ -74,12 +85,26 @@ def found(search: Search) -> Found:
     """
     study = search.study()
     trials = study.get_trials(deepcopy=False)
-    rows = tuple(_row(trial) for trial in trials if trial.state.name != "WAITING")
-    done = [row for row in rows if row.score is not None]
-    best = max(done, key=lambda row: row.score or 0.0, default=None)
+    rows = _with_scores([_row(trial) for trial in trials if trial.state.name != "WAITING"])
+    done = [row for row in rows if row.score is not None and row.again is None]
+    most = [row for row in done if len(row.scores) > 1] or done
+    best = max(most, key=lambda row: row.mean or 0.0, default=None)
     stood = search.space.of(search.job.job)
     first = next((row for row in done if row.values == stood), None)
-    return Found(rows, best, first, _importance(study, done))
+    return Found(rows, best, first, _importance(trials, done))
+
+
+def _with_scores(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Each trial with the scores of its repetitions."""
+    scores: dict[int, tuple[float, ...]] = {}
+    for row in rows:
+        if row.score is not None:
+            number = row.number if row.again is None else row.again
+            scores[number] = (*scores.get(number, ()), row.score)
+    return tuple(
+        replace(row, scores=scores.get(row.number, ())) if row.again is None else row
+        for row in rows
+    )
 
 
 def _row(trial: FrozenTrial) -> Row:
@@ -88,16 +113,19 @@ def _row(trial: FrozenTrial) -> Row:
     run = f"runs/{attrs['run']}" if "run" in attrs else ""
     told = attrs.get("problem") or attrs.get("verdict", "")
     values = attrs.get("values", trial.params)
-    return Row(
-        trial.number, trial.state.name.lower(), score, values, attrs.get("kept", ""), told, run
-    )
+    state, kept, again = trial.state.name.lower(), attrs.get("kept", ""), attrs.get("again")
+    return Row(trial.number, state, score, values, kept, told, run, again)
 
 
-def _importance(study: Any, done: Sequence[Row]) -> dict[str, float]:
+def _importance(trials: Sequence[FrozenTrial], done: Sequence[Row]) -> dict[str, float]:
+    """Repetitions do not count: they are of the best alone."""
+    import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     if len(done) < _FEWEST or len({row.score for row in done}) < 2:
         return {}
+    study = optuna.create_study(direction="maximize")
+    study.add_trials([trial for trial in trials if "again" not in trial.user_attrs])
     told = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {path: float(share) for path, share in told.items()}
 
@@ -107,13 +135,20 @@ def headline(told: Found) -> str:
     if told.best is None or told.best.score is None:
         return "No trial has a score yet."
     said = ", ".join(f"{path} = {shown(value)}" for path, value in told.best.values.items())
-    best = (
-        f"Trial {told.best.number} is best: {said}; the loss on held-out pictures falls by "
-        f"{told.best.score:.2f}% at {told.best.kept}."
-    )
-    if told.first is None or told.first.score is None or told.first is told.best:
+    best = f"Trial {told.best.number} is best: {said}; the loss on held-out pictures falls by "
+    best += f"{_in_percent(told.best)}, and {told.best.kept} is kept."
+    if told.first is told.best:
+        return f"{best} That is the job as it stood."
+    if told.first is None or told.first.score is None:
         return best
-    return f"{best} The job as it stood: {told.first.score:.2f}%."
+    return f"{best} The job as it stood: {_in_percent(told.first)}."
+
+
+def _in_percent(row: Row) -> str:
+    mean = f"{row.mean:.2f}%"
+    if len(row.scores) < 2:
+        return mean
+    return f"{mean} over {len(row.scores)} seeds ({min(row.scores):.2f} to {max(row.scores):.2f})"
 
 
 def mattered(told: Found) -> str:
@@ -131,11 +166,15 @@ def winner(search: Search, told: Found, name: str) -> Preset | None:
     run = Run.open(search.path / told.best.run)
     about = About(
         name=name,
-        sentence=f"The best of {len(told.rows)} trials of {search.path.name}.",
+        sentence=f"The best of {_tried(told)} trials of {search.path.name}.",
         tested=headline(told)[:600],
         tags=(run.job.model.kind, "search"),
     )
     return of_job(run.job, about)
+
+
+def _tried(told: Found) -> int:
+    return sum(row.again is None for row in told.rows)
 
 
 def write(search: Search) -> Path:
@@ -179,7 +218,8 @@ def _report(search: Search, row: dict[str, Any]) -> str:
 
 def _plot(path: str, told: Found) -> dict[str, Any]:
     """A setting's values against scores, as places in px of a small picture."""
-    done = [row for row in told.rows if row.score is not None and path in row.values]
+    scored = [row for row in told.rows if row.score is not None and row.again is None]
+    done = [row for row in scored if path in row.values]
     values = [row.values[path] for row in done]
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     names: list[Any] = sorted(set(values)) if numbers else list(dict.fromkeys(map(str, values)))

@@ -36,7 +36,13 @@ class SearchConfig(Config):
     """The `[search]` of a file."""
 
     trials: Annotated[int, Field(ge=1, le=100_000)] = 12
-    """Runs in all, over all workers."""
+    """Runs that try settings, over all workers."""
+
+    finalists: Annotated[int, Field(ge=0, le=100)] = 2
+    """The best of them that are trained again with other seeds, beside the job as it stood."""
+
+    again: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often each; 0 trusts a single run."""
 
     startup: Annotated[int, Field(ge=0, le=1000)] = 4
     """Trials at random before the search learns from those that are done."""
@@ -214,13 +220,24 @@ def _said(job: Layered) -> Tree:
     return nested({o.path: o.value for o in job.origins if o.value is not None})
 
 
-def trial_layers(job: Layered, space: Space, values: Mapping[str, Value], name: str) -> Layered:
+def trial_layers(
+    job: Layered, space: Space, values: Mapping[str, Value], name: str, shift: int = 0
+) -> Layered:
     """The job of a trial.
+
+    Args:
+        job: What does not vary.
+        space: What varies.
+        values: A value for each setting of it.
+        name: What the run is called.
+        shift: Added to the job's seed.
 
     Raises:
         ConfigError: The values make no job together.
     """
-    own = {"name": name}
+    own: Tree = {"name": name}
+    if shift:
+        own["schedule"] = {"seed": ((job.job.schedule.seed or 0) + shift) % 2**31}
     return settle(
         [
             Layer("the job", _said(job)),

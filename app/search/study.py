@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,7 +16,8 @@ from trainer.core.trees import Tree, nested
 from trainer.job.layers import Layer, Layered, preset_layer, settle
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
 
 
 def work(search: Search, tell: Told, stop: Stop) -> None:
@@ -26,7 +29,7 @@ def work(search: Search, tell: Told, stop: Stop) -> None:
         RunError: The study is gone.
     """
     _first_trials(search)
-    while (trial := _take(search)) is not None:
+    while (trial := _take(search) or _take_again(search)) is not None:
         try:
             run_trial(search, trial, tell, stop)
         except StoppedError:
@@ -73,7 +76,8 @@ def _take(search: Search) -> Trial | None:
                 trial.set_user_attr("worker", _me())
                 return trial
         states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        taken = len(study.get_trials(deepcopy=False, states=states))
+        trials = study.get_trials(deepcopy=False, states=states)
+        taken = sum("again" not in frozen.user_attrs for frozen in trials)
         if taken >= config.trials:
             return None
         # a seed of its own for each, else every worker would draw the same at random
@@ -83,6 +87,53 @@ def _take(search: Search) -> Trial | None:
         values = search.space.suggest(trial)
         trial.set_user_attr("values", values)
         return trial
+
+
+def _take_again(search: Search) -> Trial | None:
+    """One of the best settings, to be trained with another seed; None when all were.
+
+    A single run's score owes much to chance, and the best of many owes it the most. Whoever ends
+    the last trial goes on with these; other workers may help.
+    """
+    from optuna.trial import Trial, TrialState
+
+    with search.lock():
+        study = search.study()
+        trials = study.get_trials(deepcopy=False)
+        if any(t.state == TrialState.RUNNING and "again" not in t.user_attrs for t in trials):
+            return None
+        if not any("again" in frozen.user_attrs for frozen in trials):
+            _enqueue(search, study, trials)
+            trials = study.get_trials(deepcopy=False)
+        waiting = [t for t in trials if t.state == TrialState.WAITING and "again" in t.user_attrs]
+        if not waiting:
+            return None
+        chosen = waiting[0]._trial_id
+        study._storage.set_trial_state_values(chosen, state=TrialState.RUNNING)
+        trial = Trial(study, chosen)  # what `ask` does, which would take the first that waits
+        search.space.suggest(trial)
+        trial.set_user_attr("worker", _me())
+        return trial
+
+
+def _enqueue(search: Search, study: Study, trials: Sequence[FrozenTrial]) -> None:
+    from optuna.trial import TrialState
+
+    config = search.config
+    done = [t for t in trials if t.state == TrialState.COMPLETE]
+    best = sorted(done, key=lambda t: (-(t.value or 0.0), t.number))
+    some: dict[str, FrozenTrial] = {}
+    for frozen in best:
+        if len(some) < config.finalists:
+            some.setdefault(json.dumps(frozen.user_attrs["values"], sort_keys=True), frozen)
+    stood = search.space.of(search.job.job)
+    for frozen in done:
+        if some and frozen.user_attrs["values"] == stood:
+            some.setdefault(json.dumps(stood, sort_keys=True), frozen)
+    for shift in range(1, config.again + 1):
+        for frozen in some.values():
+            told = {"again": frozen.number, "shift": shift, "values": frozen.user_attrs["values"]}
+            study.enqueue_trial(frozen.params, user_attrs=told)
 
 
 def _me() -> dict[str, Any]:

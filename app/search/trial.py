@@ -55,7 +55,8 @@ def run_trial(search: Search, trial: Trial, tell: Told, stop: Stop) -> None:
     study, number = search.study(), trial.number
     values = trial.user_attrs.get("values") or search.space.suggest(trial)
     said = ", ".join(f"{path} = {_short(value)}" for path, value in values.items())
-    tell(f"trial {number}: {said}")
+    again = trial.user_attrs.get("again")
+    tell(f"trial {number}: {said}" if again is None else f"trial {number}: trial {again} again")
     try:
         run = _run_of(search, trial, values)
         if _train(run, trial, stop):
@@ -79,7 +80,9 @@ def _run_of(search: Search, trial: Trial, values: dict[str, Any]) -> Run:
     """The trial's run: the one it began, else a new one."""
     job, number = search.job, trial.number
     called = f"{job.job.name[:50]}-t{number:03}"
-    run = Run.create(trial_layers(job, search.space, values, called).job, f"trial-{number}")
+    shift = trial.user_attrs.get("shift", 0)
+    layers = trial_layers(job, search.space, values, called, shift)
+    run = Run.create(layers.job, f"trial-{number}")
     trial.set_user_attr("run", run.name)
     return run
 
@@ -101,7 +104,7 @@ def _train(run: Run, trial: Trial, stop: Stop) -> bool:
         if isinstance(event, Validated) and _TENTHS * event.step // steps > reported:
             reported = _TENTHS * event.step // steps
             trial.report(-event.loss, reported)
-            if reported < _TENTHS and trial.should_prune():
+            if reported < _TENTHS and "again" not in trial.user_attrs and trial.should_prune():
                 pruned = True
                 run.ask_to_stop()
 

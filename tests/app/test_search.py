@@ -11,8 +11,8 @@ import pytest
 from app import library
 from app.search.folder import BELOW, Search
 from app.search.report import found, headline, mattered, winner, write
-from app.search.space import SearchConfig, space_of, words_of
-from app.search.study import _take, work
+from app.search.space import SearchConfig, space_of, trial_layers, words_of
+from app.search.study import _take, _take_again, work
 from app.search.trial import Stop, score_of
 from trainer.core import toml
 from trainer.core.errors import ConfigError, RunError
@@ -57,7 +57,7 @@ RATES = {"optimizer.learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
 
 
 def made(job, space, **more):
-    return Search.create(job, SearchConfig(space=space, **more))
+    return Search.create(job, SearchConfig(space=space, **{"again": 0, **more}))
 
 
 def test_a_search_ends_with_a_score_a_trial_and_a_winner_that_is_a_preset(make_job):
@@ -263,3 +263,68 @@ def test_a_search_without_scores_says_so(make_job):
     assert mattered(told).startswith("Too few trials")
     assert winner(search, told, "x") is None
     assert write(search).is_file()
+
+
+def told_study(search, scores, values=None):
+    """A study whose trials have these scores; the worker then takes what is to be done again."""
+    import optuna
+
+    study = search.study()
+    for number, score in enumerate(scores):
+        params = {"adapter.rank": (2, 4, 8)[number % 3]}
+        study.add_trial(
+            optuna.create_trial(
+                params=params,
+                distributions={
+                    "adapter.rank": optuna.distributions.CategoricalDistribution((2, 4, 8))
+                },
+                value=score,
+                user_attrs={"values": params, "kept": "epoch 1", "verdict": "Keep epoch 1."},
+            )
+        )
+    return study
+
+
+RANKS = {"adapter.rank": [2, 4, 8]}
+
+
+def test_the_best_and_the_job_as_it_stood_are_tried_again_with_other_seeds(make_job):
+    search = made(make_job(), RANKS, trials=3, finalists=1, again=2)
+    study = told_study(search, [3.0, 5.0, 1.0])  # the job as it stood has rank 2
+    took = []
+    while (trial := _take(search) or _take_again(search)) is not None:
+        took.append((trial.user_attrs["again"], trial.user_attrs["shift"]))
+        study.tell(trial, {1: 2.0, 0: 3.4}[trial.user_attrs["again"]])
+    assert sorted(took) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    told = found(search)
+    assert told.best.number == 0
+    assert told.best.scores == (3.0, 3.4, 3.4)
+    assert headline(told).endswith("That is the job as it stood.")
+    assert "over 3 seeds (3.00 to 3.40)" in headline(told)
+
+
+def test_nothing_is_tried_again_while_a_trial_is_running(make_job):
+    search = made(make_job(), RANKS, trials=2, finalists=1, again=1)
+    told_study(search, [3.0])
+    running = _take(search)
+    assert _take(search) is None
+    assert _take_again(search) is None
+    search.study().tell(running, 4.0)
+    assert _take_again(search).user_attrs["again"] in (0, running.number)
+
+
+def test_a_repetition_trains_the_same_setting_with_another_seed(make_job):
+    search = made(make_job(), RANKS, trials=1)
+    layers = trial_layers(search.job, search.space, {"adapter.rank": 4}, "fox-t001", 2)
+    assert (layers.job.adapter.rank, layers.job.schedule.seed) == (4, 5)
+
+
+def test_repetitions_are_shown_and_do_not_count_for_what_mattered(make_job):
+    search = made(make_job(), RANKS, trials=5, finalists=1, again=1)
+    study = told_study(search, [3.0, 5.0, 1.0, 2.0, 4.0])
+    before = found(search).importance
+    study.tell(_take_again(search), 9.0)
+    assert found(search).importance == before
+    page = write(search).read_text(encoding="utf-8")
+    assert "(trial 1 again)" in page
+    assert page.count("<circle") == 5
