@@ -71,7 +71,7 @@ def settings(kind: str, steps: int) -> list[str]:
         "model.base=demo",
         f"dataset.folder={quoted(demo / kind)}",
         f"schedule.steps={steps}",
-        "save.files=4",
+        "save.files=3",
         "samples.every=0",
         "prior.enabled=false",
         "analysis.strengths=[0.7, 1.0]",
