@@ -44,3 +44,15 @@ def test_pages_are_told_apart_by_their_title_and_the_rail_says_where_one_is(visi
         titles.add(page.title())
         assert page.locator("[aria-current=page]").get_attribute("href") == f"/{key}"
     assert len(titles) == len(KEYS)
+
+
+def test_ten_tabs_of_one_browser_are_all_drawn_and_go_on(visit, server):
+    """A browser opens six connections to a server; a page that held one would hang the seventh."""
+    first = visit("/runs")
+    tabs = [first.context.new_page() for _ in range(9)]
+    for tab, key in zip(tabs, KEYS * 2, strict=False):
+        tab.goto(f"{server}/{key}")
+        tab.locator("body[data-ready=yes]").wait_for(state="attached")
+    first.reload()
+    first.locator("body[data-ready=yes]").wait_for(state="attached")
+    first.get_by_role("heading", name="No runs yet").wait_for()
