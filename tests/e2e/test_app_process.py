@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -164,6 +165,17 @@ def test_a_run_goes_on_and_is_found_again_whatever_happens_to_tabs_and_server(ap
     app.interrupt()
     require_going_on(run)
     app.start()
+
+    worker = json.loads((run.path / "state.json").read_text())["pid"]
+    asleep = [app.process.pid, worker]  # as when a laptop is closed
+    for number in asleep:
+        os.kill(number, signal.SIGSTOP)
+    time.sleep(8)
+    for number in asleep:
+        os.kill(number, signal.SIGCONT)
+    require_going_on(run)
+    page.get_by_text("does not answer").wait_for(state="hidden")
+    require_shown(page)
 
     first.close()
     require_going_on(run)

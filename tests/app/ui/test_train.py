@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from trainer.core.trees import flat, nested
 from trainer.job.config import JobConfig
 from trainer.job.file import parse_job
 from trainer.job.preset import load_preset
-from trainer.job.run import runs_in
+from trainer.job.run import Run, runs_in
 
 pytestmark = pytest.mark.ui
 
@@ -212,6 +213,33 @@ def test_a_start_that_failed_may_be_tried_again_at_once(server, runs, pictures):
         told = httpx2.post(f"{server}/api/train/start", json={"values": given}).json()
         assert "wandb" in told["problems"][0]["problem"]
         assert told["problems"][0]["where"] != "twice"
+
+
+def test_a_card_that_vanished_is_told_at_its_field_and_in_the_run_that_was_started(
+    server, pictures, runs
+):
+    import httpx2
+
+    given = {"dataset.folder": str(pictures(count=2)), "compute.device": "cuda:7"}
+    ask = {"values": given}
+    told = httpx2.post(f"{server}/api/train/preflight", json=ask, timeout=60).json()["problems"]
+    assert told[0]["where"] == "compute.device"
+    assert "no working 'cuda' device" in told[0]["problem"]
+    work = httpx2.post(f"{server}/api/train/start", json=ask).json()["work"]
+    run = Run.open(runs / work)
+    until = time.monotonic() + 60
+    while run.status() in ("waiting", "running") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert "no working 'cuda' device" in [t.event for t in run.events()][-1].problem
+
+
+def test_a_runs_folder_that_cannot_be_written_is_told_at_its_field(server, pictures):
+    import httpx2
+
+    given = {"dataset.folder": str(pictures(count=2)), "runs": "/dev/null/runs"}
+    told = httpx2.post(f"{server}/api/train/start", json={"values": given}).json()["problems"]
+    assert told[0]["where"] == "runs"
+    assert "cannot be written" in told[0]["problem"]
 
 
 NEWER = 'preset = 99\n[about]\nname = "mine"\n'
