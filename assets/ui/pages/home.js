@@ -77,7 +77,7 @@ function doctor(place) {
     words.textContent = odd.some((one) => one.state === "bad") ? "Something has to be mended before training works." : odd.length ? "It works; some things could be better." : "All is well.";
     const item = (one) => h(`li.${one.state}`, {}, h("span.mark", { role: "img", "aria-label": states[one.state]?.[1] ?? one.state }, states[one.state]?.[0] ?? "•"), h("div", {}, h("b", {}, one.what), " ", one.words, one.fix && h("p.note", {}, one.fix)));
     const open = list.querySelector("details")?.open;
-    fill(list, odd.map(item), good.length > 0 && h("li.rest", {}, h("details", { open }, h("summary", {}, `${good.length} things are well`), h("ul.findings", {}, good.map(item)))));
+    fill(list, odd.map(item), good.length > 0 && h("li.rest", {}, h("details", { open }, h("summary", {}, good.length === 1 ? "1 thing is well" : `${good.length} things are well`), h("ul.findings", {}, good.map(item)))));
   }
   look(get("/api/home/doctor"));
 }
