@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.ui.page import all_pages
+from tests.browser import keep_picture
 
 pytestmark = pytest.mark.ui
 KEYS = [page.key for page in all_pages()]
@@ -18,10 +19,12 @@ def test_a_page_is_accessible_in_both_colours_and_fits_every_width(visit, requir
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         require_accessible(page)
+        keep_picture(page, f"{key}-{scheme}")
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         inner = page.evaluate("document.documentElement.scrollWidth")
         assert inner <= width, f"{inner} px wide at {width}"
+        keep_picture(page, f"{key}-{width}")
 
 
 @pytest.mark.parametrize("key", KEYS)

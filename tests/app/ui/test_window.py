@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app import doors, window
-from tests.browser import CHROMIUM
+from tests.browser import CHROMIUM, keep_picture
 
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("Xvfb", "xdotool")
@@ -96,13 +96,13 @@ def xdotool(screen, *words):
 
 
 def test_it_shows_the_app_takes_a_click_keeps_its_size_and_ends_with_its_window(
-    start, inside, screen, tmp_path
+    start, inside, screen
 ):
     process, said = start()
     page = inside()
     assert page.evaluate("matchMedia('(display-mode: standalone)').matches")
     number = xdotool(screen, "search", "--onlyvisible", "--name", "Sweetspot")[0]
-    page.screenshot(path=tmp_path / "window.png")
+    keep_picture(page, "window")
     box = page.get_by_role("link", name="Settings", exact=True).bounding_box()
     frame = page.evaluate("outerHeight - innerHeight")  # its bar with the title
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + frame
