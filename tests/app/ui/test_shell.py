@@ -59,3 +59,11 @@ def test_ten_tabs_of_one_browser_are_all_drawn_and_go_on(visit, server):
     first.reload()
     first.locator("body[data-ready=yes]").wait_for(state="attached")
     first.get_by_role("heading", name="No runs yet").wait_for()
+
+
+def test_on_a_phone_every_page_is_within_reach_of_a_thumb(visit):
+    page = visit("/settings", width=390)
+    boxes = [link.bounding_box() for link in page.locator(".rail li a").all()]
+    assert len(boxes) == len(KEYS)
+    assert all(0 <= box["x"] and box["x"] + box["width"] <= 390 for box in boxes)
+    assert all(box["width"] >= 24 and box["height"] >= 24 for box in boxes)
