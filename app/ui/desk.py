@@ -6,6 +6,7 @@ started again shows the same.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -167,6 +168,11 @@ class Desk:
             if isinstance(work, Run) and work.job.analysis.after_training:
                 self._waiting.append(afterwards.hire(work))
         self.look_again()
+
+    def ensure(self, work: WorkFolder) -> None:
+        """Start a folder's process, unless one works on it already."""
+        with contextlib.suppress(RunError):  # two pages asked at once: one start is enough
+            self.start(work)
 
     def look_again(self) -> None:
         """Whoever asks next is told of what was just started, stopped or moved."""

@@ -213,7 +213,7 @@ def _add_checks(router: APIRouter, desk: Desk) -> None:
 
         work = CheckWork.of(_lens(desk, asked).dataset)
         if asked.get("start") and work.status() not in ("running", "completed"):
-            desk.start(work)
+            desk.ensure(work)
         told = _standing(desk, work)
         return {**told, "found": list(work.found()) if told["status"] == "completed" else []}
 

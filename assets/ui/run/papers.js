@@ -27,7 +27,7 @@ export function files(place) {
 
 /** Cards with words, each open on demand; returns draw(tale, head, about). */
 export function words(place) {
-  const warned = h("ul.stack"), proof = h("p"), plan = h("dl.told"), job = h("div.stack"), log = h("pre.log", { tabIndex: 0, "aria-label": "The end of the log" }), where = h("p.note.mono"), trackers = h("p.note");
+  const warned = h("ul.stack"), proof = h("p"), plan = h("dl.told"), job = h("div.stack"), log = h("pre.log", { role: "region", tabIndex: 0, "aria-label": "The end of the log" }), where = h("p.note.mono"), trackers = h("p.note");
   const proven = h("section.card", { "aria-label": "Proof" }, h("h2", {}, "Proof"), proof);
   const warnings = h("section.card", { "aria-label": "Warnings" }, h("h2", {}, "Warnings"), warned);
   const planned = h("details.card", {}, h("summary", {}, "What it said before it began"), plan);
@@ -64,7 +64,7 @@ function settings({ settings: all, text, path }) {
   const changed = all.filter((one) => one.changed), rest = all.filter((one) => !one.changed);
   const rows = (found) => h("dl.told", {}, found.map((one) => h("div", {}, h("dt", { title: one.help }, one.known ? h("span.soft", {}, sectionOf(one.path)) : "", one.label), h("dd", { dir: "auto" }, one.value, one.unit && one.value !== "none" && ` ${one.unit}`, one.known && one.changed && h("span.note", {}, ` instead of ${one.default}`), !one.known && h("span.note.warned", {}, " this version does not know it")))));
   return [h("h3", {}, `Changed from the defaults (${changed.length})`), rows(changed), h("details", {}, h("summary", {}, `The other ${rest.length} settings`), rows(rest)),
-    h("details", {}, h("summary", {}, "As a job file"), h("pre.log", { tabIndex: 0, "aria-label": "The job file" }, text), h("p.note.mono", {}, path)),
+    h("details", {}, h("summary", {}, "As a job file"), h("pre.log", { role: "region", tabIndex: 0, "aria-label": "The job file" }, text), h("p.note.mono", {}, path)),
     h("div.row", {}, action("Copy as a job file", () => copy(text, "Job file")))];
 }
 const sectionOf = (path) => (path.includes(".") ? `${path.split(".").slice(0, -1).join(" ").replaceAll("_", " ")} · ` : "");

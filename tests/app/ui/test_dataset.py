@@ -248,6 +248,20 @@ def test_sizes_filter_pictures(show, pictures):
     assert page.get_by_text("1 of 3 shown").is_visible()
 
 
+def test_two_pages_that_ask_for_the_check_at_once_both_see_it(visit, pictures):
+    folder = pictures(count=3, size=(64, 64))
+    page = visit("/dataset")
+    answers = page.evaluate(
+        """async (folder) => {
+          const { post } = await import("/ui/core.js");
+          const ask = () => post("/api/dataset/check", { folder, settings: {}, start: true });
+          return (await Promise.allSettled([ask(), ask(), ask(), ask()])).map((one) => one.status);
+        }""",
+        str(folder),
+    )
+    assert answers == ["fulfilled"] * 4
+
+
 # Writing
 
 

@@ -65,5 +65,5 @@ def test_on_a_phone_every_page_is_within_reach_of_a_thumb(visit):
     page = visit("/settings", width=390)
     boxes = [link.bounding_box() for link in page.locator(".rail li a").all()]
     assert len(boxes) == len(KEYS)
-    assert all(0 <= box["x"] and box["x"] + box["width"] <= 390 for box in boxes)
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
     assert all(box["width"] >= 24 and box["height"] >= 24 for box in boxes)

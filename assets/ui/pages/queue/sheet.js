@@ -14,5 +14,5 @@ export async function sheet(job, { moved, changed }) {
     job.why && h("p", {}, job.why), job.hint && h("p.note", {}, `Try: ${job.hint}`),
     h("div.row", {}, job.state !== "queued" && job.state !== "completed" && action("Retry from the start", then(() => post("/api/queue/retry", { jobs: [job.job], fresh: true })), { title: "In a new run folder" }),
       waits && action("Remove from the queue", async () => { if (await confirm(`Remove ${job.name} from the queue?`, "Remove")) await then(() => post("/api/queue/forget", { jobs: [job.job] }))(); }, { kind: "danger" })),
-    h("div.row.between", {}, h("h3", {}, "Its settings"), copy), h("pre.mono.settings", { tabindex: "0", "aria-label": "Settings" }, told.text));
+    h("div.row.between", {}, h("h3", {}, "Its settings"), copy), h("pre.mono.settings", { role: "region", tabindex: "0", "aria-label": "Settings" }, told.text));
 }
