@@ -30,6 +30,8 @@ SMALLEST = 4096
 """Weights of a layer that is worth holding in fewer bits."""
 _INT8, _FP8 = 127.0, 448.0
 """The largest numbers of int8 and of float8_e4m3fn."""
+_PIECE = 2**20
+"""Weights that are rounded at a time: rounding takes up to 20 bytes of each, and leaves holes."""
 
 
 class HeldLinear(nn.Linear):
@@ -116,14 +118,7 @@ def hold(layer: nn.Linear, weight: Tensor, bits: Bits, *, double: bool, device: 
     if bits == "nf4":
         return _four_bits(layer, weight, double=double, device=device)
     held = _empty(HeldLinear, layer)
-    rows = weight.float().abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
-    scale = rows / (_INT8 if bits == "int8" else _FP8)
-    scaled = weight.float() / scale
-    rounded = (
-        scaled.round().to(torch.int8)
-        if bits == "int8"
-        else scaled.to(torch.float8_e4m3fn).view(torch.uint8)
-    )
+    rounded, scale = _eight_bits(weight, bits)
     held.weight = nn.Parameter(rounded.to(device), requires_grad=False)
     held.register_buffer("scale", scale.to(device), persistent=False)
     held.fetch = _fetch
@@ -168,20 +163,67 @@ def four_bits_problem(device: str) -> str | None:
     return None if x.grad is not None else "no gradient passes through"
 
 
+def _eight_bits(weight: Tensor, bits: Bits) -> tuple[Tensor, Tensor]:
+    """int8, or the bits of fp8 as uint8, `(out, in)`, and the scale of each row `(out, 1)`."""
+    rounded = torch.empty(weight.shape, dtype=torch.int8 if bits == "int8" else torch.uint8)
+    scale = torch.empty(len(weight), 1)
+    at_once = max(1, _PIECE // weight.shape[1])
+    for first in range(0, len(weight), at_once):
+        rows = slice(first, first + at_once)
+        piece = weight[rows].float()
+        scale[rows] = piece.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+        scale[rows] /= _INT8 if bits == "int8" else _FP8
+        piece = piece / scale[rows]  # not in place: fp32 weights are read from here, not copied
+        if bits == "int8":
+            rounded[rows] = piece.round_()
+        else:
+            rounded[rows] = piece.to(torch.float8_e4m3fn).view(torch.uint8)
+    return rounded, scale
+
+
 def _four_bits(layer: nn.Linear, weight: Tensor, *, double: bool, device: str) -> nn.Linear:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
     held = _empty(Linear4bit, layer, quant_type="nf4", compress_statistics=double)
+    weight, state = weight.contiguous(), None
+    if device == "cpu":
+        weight, state = _four_bits_by_pieces(weight, double=double)
     held.weight = Params4bit(
-        weight.contiguous(),
+        weight,
         requires_grad=False,
+        quant_state=state,
+        bnb_quantized=state is not None,
         quant_type="nf4",
         compress_statistics=double,
         module=held,
     ).to(device)
+    held.quant_state = held.weight.quant_state
     # In eval mode it would turn its weight into a layout from which nothing can be trained.
     held.support_avx512bf16_for_cpu = False
     return cast("nn.Linear", held)
+
+
+def _four_bits_by_pieces(weight: Tensor, *, double: bool) -> tuple[Tensor, Any]:
+    """What bitsandbytes makes of the whole weight on a CPU, made a little at a time."""
+    from bitsandbytes.functional import QuantState, quantize_4bit, quantize_blockwise
+
+    pieces = [quantize_4bit(p, quant_type="nf4") for p in weight.view(-1).split(_PIECE)]
+    scales = torch.cat([state.absmax for _, state in pieces])
+    more: dict[str, Any] = {}
+    if double:
+        more["offset"] = scales.mean()
+        scales, more["state2"] = quantize_blockwise(scales - more["offset"], blocksize=256)
+    like = pieces[0][1]
+    state = QuantState(
+        scales,
+        shape=weight.shape,
+        code=like.code,
+        blocksize=like.blocksize,
+        quant_type=like.quant_type,
+        dtype=weight.dtype,
+        **more,
+    )
+    return torch.cat([packed for packed, _ in pieces]), state
 
 
 def _empty(cls: Any, layer: nn.Linear, **more: Any) -> Any:

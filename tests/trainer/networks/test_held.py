@@ -176,3 +176,27 @@ def test_a_share_of_the_blocks_is_recomputed(share, again):
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.full((2,), 16.0))
     assert len(calls) == 4 + again
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_4_bits_rounded_by_pieces_are_those_of_the_whole(monkeypatch, double):
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    monkeypatch.setattr("trainer.networks.held._PIECE", 256)
+    layer = nn.Linear(96, 43, bias=False)  # the last piece is no whole number of blocks
+    held = hold(layer, layer.weight.data, "nf4", double=double, device="cpu")
+    packed, state = quantize_4bit(layer.weight.data, quant_type="nf4", compress_statistics=double)
+    assert torch.equal(held.weight.data, packed)
+    assert torch.equal(
+        dequantize_4bit(held.weight.data, held.weight.quant_state), dequantize_4bit(packed, state)
+    )
+
+
+@pytest.mark.parametrize("bits", ["int8", "fp8"])
+def test_8_bits_rounded_by_pieces_are_those_of_the_whole(monkeypatch, bits):
+    layer = nn.Linear(96, 43, bias=False)
+    whole = hold(layer, layer.weight.data, bits, double=False, device="cpu")
+    monkeypatch.setattr("trainer.networks.held._PIECE", 256)
+    pieces = hold(layer, layer.weight.data, bits, double=False, device="cpu")
+    assert torch.equal(pieces.weight, whole.weight)
+    assert torch.equal(pieces.scale, whole.scale)
