@@ -77,6 +77,30 @@ RUNS: dict[str, dict[str, Any]] = {
         "memory": {"base": "nf4", "text": "nf4", "recompute": 0.5},
     },
 }
+UNSEEN: dict[str, dict[str, Any]] = {
+    "sd15 bf16, 512 px": {"side": 512},
+    "sd15 bf16, packed": {"side": 256, "compute": {"packed": True}},
+    "sd15 int8, batch 2": {
+        "side": 256,
+        "schedule": {"batch_size": 2},
+        "memory": {"base": "int8"},
+    },
+    "sdxl/6 fp32": {"size": SMALL_SDXL, "side": 512, "compute": {"precision": "fp32"}},
+    "flux 1024 bf16, 512 px, recomputed": {
+        "size": SMALL_FLUX,
+        "side": 512,
+        "compute": RECOMPUTED,
+    },
+    "flux 3072 int8, 512 px, rank 64, recomputed": {
+        "size": WIDE_FLUX,
+        "side": 512,
+        "compute": RECOMPUTED,
+        "memory": {"base": "int8", "text": "int8"},
+        "adapter": {"rank": 64},
+    },
+}
+"""Measured after the formula was settled."""
+RUNS |= UNSEEN
 FULL: dict[str, dict[str, Any]] = {
     "flux.1 dev, 12 B, nf4": {
         "size": FLUX_DEV,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,25 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def namespaces():
+    """The names of two network namespaces, in which processes see no network."""
+    names = [f"sweetspot-{os.getpid()}-{n}" for n in range(2)]
+    made = []
+    try:
+        for name in names:
+            done = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no network namespaces here: {done.stderr.decode().strip()}")
+            made.append(name)
+        yield names
+    except FileNotFoundError:
+        pytest.skip("no network namespaces here: `ip` is missing")
+    finally:
+        for name in made:
+            subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
 def write_tiny_sd(folder: Path, *, prediction: str = "epsilon", seed: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -95,19 +96,28 @@ def test_the_job_as_it_stands_and_presets_are_tried_first(make_job, tmp_path):
     assert "The job as it stood" in headline(found(search)) or found(search).best.number == 0
 
 
+WORK = (
+    "import sys; from pathlib import Path; "
+    "from app.search.study import Search, Stop, work; "
+    "work(Search.open(Path(sys.argv[1])), print, Stop())"
+)
+
+
+def start_worker(search, *before):
+    """A worker in a process of its own, which keeps to one core, as does each of its trials."""
+    command = [*before, sys.executable, "-c", WORK, str(search.path)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+
+
 @pytest.mark.slow
-def test_two_workers_share_a_search_and_run_no_trial_twice(make_job):
+@pytest.mark.parametrize("apart", [False, True], ids=["processes", "namespaces"])
+def test_two_workers_share_a_search_and_run_no_trial_twice(make_job, request, apart):
+    namespaces = request.getfixturevalue("namespaces") if apart else []
+    places = [("ip", "netns", "exec", name) for name in namespaces] or [(), ()]
     search = made(make_job(), RATES, trials=4, startup=4, prune=False)
-    code = (
-        "import sys; from pathlib import Path; "
-        "from app.search.study import Search, Stop, work; "
-        "work(Search.open(Path(sys.argv[1])), print, Stop())"
-    )
-    workers = [
-        subprocess.Popen([sys.executable, "-c", code, str(search.path)], stdout=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    told = [worker.communicate(timeout=280)[0].decode() for worker in workers]
+    workers = [start_worker(search, *place) for place in places]
+    told = [worker.communicate(timeout=580)[0] for worker in workers]
     rows = found(search).rows
     assert [row.number for row in rows] == [0, 1, 2, 3]
     assert {row.state for row in rows} == {"complete"}, told
@@ -118,18 +128,13 @@ def test_two_workers_share_a_search_and_run_no_trial_twice(make_job):
 @pytest.mark.slow
 def test_a_killed_worker_s_trial_is_gone_on_with(make_job):
     search = made(make_job(), RATES, trials=2, prune=False)
-    code = (
-        "import sys; from pathlib import Path; "
-        "from app.search.study import Search, Stop, work; "
-        "work(Search.open(Path(sys.argv[1])), print, Stop())"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", code, str(search.path)])
+    worker = start_worker(search)
     deadline = time.monotonic() + 120
     while not list((search.path / "runs").glob("*/events.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     worker.kill()  # its run goes on, and is waited for
-    worker.wait()
+    worker.communicate()
     work(search, lambda told: None, Stop())
     assert [row.state for row in found(search).rows] == ["complete"] * 2
     assert len(list((search.path / "runs").glob("*/job.toml"))) == 2

@@ -170,24 +170,6 @@ def yard(tmp_path):
     made.close()
 
 
-@pytest.fixture
-def namespaces():
-    names = [f"sweetspot-{os.getpid()}-{n}" for n in range(2)]
-    made = []
-    try:
-        for name in names:
-            done = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
-            if done.returncode:
-                pytest.skip(f"no network namespaces here: {done.stderr.decode().strip()}")
-            made.append(name)
-        yield names
-    except FileNotFoundError:
-        pytest.skip("no network namespaces here: `ip` is missing")
-    finally:
-        for name in made:
-            subprocess.run(["ip", "netns", "delete", name], check=False)
-
-
 def test_workers_in_two_network_namespaces_drain_one_queue(yard, namespaces):
     yard.add(*(f"job-{n}" for n in range(8)))
     workers = [yard.worker("", "ip", "netns", "exec", name) for name in namespaces]

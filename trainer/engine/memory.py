@@ -24,8 +24,12 @@ OWN = int(0.95 * GIB)
 """Of Python and its libraries, on the CPU; of a card's context, about as much."""
 STATE = 3
 """A checkpoint holds the adapter and two moments of it."""
-_WORK = 1.3
-"""Times what is kept that the backward pass takes, with the gradients it works with."""
+_WORK = {"cpu": (1.15, 6.5), "cuda": (1.3, 1.3)}
+"""Times what is kept, and what the largest block keeps, that a step takes: gradients, and what a
+block works with. On the CPU half of it is holes in glibc's heap, which come from tensors of many
+sizes coming and going (fitted to the table in docs/memory.md); a card's is not measured."""
+_MADE: dict[Bits, int] = {"plain": 1, "nf4": 2, "int8": 3, "fp8": 4}
+"""Times the largest layer that its weight takes while it is made for a product."""
 _ENCODE = 8
 """Times the first level's activations that encoding a picture takes."""
 _FIRST_LEVEL = 128
@@ -44,7 +48,7 @@ class Phases:
         pictures: Encoding pictures.
         steps: Training.
         weights: Of these, the frozen denoiser.
-        kept: What the forward pass keeps for the backward pass, and what that works with.
+        kept: What the forward pass keeps for the backward pass, and what both work with.
         adapter: The adapter, its gradients, moments and mean.
     """
 
@@ -74,7 +78,8 @@ def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
         weights -= int(thrift.offload * _held_alone(outline, network, thrift.base, wide))
     if plan.packed:
         weights *= 2
-    kept, adapter = _kept(job, plan, outline), _adapter(job, outline)
+    made = wide * _MADE[thrift.base] * outline.largest
+    kept, adapter = _kept(job, plan, outline) + made, _adapter(job, outline)
     encode = _ENCODE * wide * _FIRST_LEVEL * job.model.resolution**2
     live = words if job.text_encoder.train or job.dataset.captions_vary else 0
     rendering = weights if job.prior.enabled and job.prior.folder is None else 0
@@ -108,11 +113,10 @@ def _kept(job: JobConfig, plan: Plan, outline: Outline) -> int:
     pictures = -(-job.schedule.batch_size // job.compute.processes)
     pictures *= 2 if job.prior.enabled else 1
     wide = 2 if plan.precision == "fp32" else 1
-    kept = outline.kept
-    if plan.checkpointing:
-        share = plan.thrift.recompute
-        kept = int(share * outline.recomputed + (1 - share) * outline.kept) + outline.block
-    return int(_WORK * kept * pictures * wide)
+    share = plan.thrift.recompute if plan.checkpointing else 0.0
+    kept = share * outline.recomputed + (1 - share) * outline.kept
+    all_blocks, one_block = _WORK["cpu" if plan.device == "cpu" else "cuda"]
+    return int((all_blocks * kept + one_block * outline.block) * pictures * wide)
 
 
 def _adapter(job: JobConfig, outline: Outline) -> int:

@@ -70,16 +70,17 @@ def measure(
         size_step=sides[1],
         latent=cached[0],
         caption=cached[1],
-        holdable={name: _holdable(part) for name, part in parts.items()},
+        holdable={name: sum(_holdable(part)) for name, part in parts.items()},
+        largest=max(_holdable(denoiser), default=0),
         recomputed=sum(kept.outside.values()),
         block=max(kept.blocks, default=0),
     )
 
 
-def _holdable(network: nn.Module) -> int:
+def _holdable(network: nn.Module) -> list[int]:
     from trainer.networks.held import suits
 
-    return sum(m.weight.numel() for path, m in network.named_modules() if suits(path, m))
+    return [m.weight.numel() for path, m in network.named_modules() if suits(path, m)]
 
 
 class _Kept:

@@ -23,8 +23,9 @@ class Outline:
         facts: What else to tell before a run: label -> sentence.
         warnings: What may go wrong with this model.
         holdable: Weights of each part that can be held in fewer bits, of those in `weights`.
+        largest: Weights of the denoiser's largest layer that can be held in fewer bits.
         recomputed: Of `kept`, what is still kept when all blocks are recomputed.
-        block: What the largest block keeps while it is recomputed.
+        block: What the largest block keeps, recomputed or not.
         heights: How densely training draws times, at the middles of as many equal parts from
             picture (0) to noise (1); empty where all are drawn alike.
     """
@@ -41,6 +42,7 @@ class Outline:
     facts: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     holdable: dict[str, int] = field(default_factory=dict)
+    largest: int = 0
     recomputed: int = 0
     block: int = 0
     heights: tuple[float, ...] = ()

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -190,6 +191,26 @@ def test_4_bits_rounded_by_pieces_are_those_of_the_whole(monkeypatch, double):
     assert torch.equal(
         dequantize_4bit(held.weight.data, held.weight.quant_state), dequantize_4bit(packed, state)
     )
+
+
+ROUNDING = """
+import resource, torch
+from torch import nn
+from trainer.networks.held import hold
+weight = torch.randn(15360, 3072, dtype=torch.bfloat16)
+layer = nn.Linear(3072, 15360, bias=False, device="meta")
+hold(layer, weight[:64], "nf4", double=False, device="cpu")  # whatever it loads
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+held = hold(layer, weight, "nf4", double=False, device="cpu")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the largest resident size, in KiB")
+def test_rounding_the_largest_layer_of_flux_to_4_bits_takes_little_beside_the_answer():
+    command = [sys.executable, "-c", ROUNDING]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(found.stdout) < 150  # MiB; the answer has 25, the bf16 weight 90
 
 
 @pytest.mark.parametrize("bits", ["int8", "fp8"])
