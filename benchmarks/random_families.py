@@ -193,6 +193,8 @@ def write_random(network: Any, folder: Path) -> None:
 
     pool = torch.randn(2**24, generator=torch.Generator().manual_seed(0)).bfloat16()
     plain = isinstance(network, ModelMixin)
+    if not plain:  # else the library notes it when it writes the weights
+        network.config.architectures = [type(network).__name__]
     (network.save_config if plain else network.config.save_pretrained)(folder)
     stem = "diffusion_pytorch_model" if plain else "model"
     shards: list[dict[str, Any]] = [{}]
