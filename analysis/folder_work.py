@@ -130,7 +130,7 @@ def main(folder: Path) -> int:
     logging.basicConfig(level=logging.WARNING)
     work = FolderWork(folder.absolute())
     try:
-        lock = work.lock()
+        lock = work.lock_to_work()
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -19,7 +19,7 @@ def main(folder: Path) -> int:
     logging.basicConfig(level=logging.WARNING)
     sweep = Sweep.open(folder)
     try:
-        lock = sweep.lock()
+        lock = sweep.lock_to_work()
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

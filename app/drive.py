@@ -64,14 +64,14 @@ def drive(
     """
     while True:
         while folder.busy():
-            known = since if since is not None else _size(folder)
+            known = since if since is not None else folder.told
             word = _last_word(runner.attend(folder, skip=known, between=hooks.between), hooks)
             if word is not None:
                 return word
         word = None if since is None else _last_word(read_from(folder.events_path, since), hooks)
         if word is not None:
             return word
-        since = _size(folder)
+        since = folder.told
         hooks.begin(since)
         ended = _started(folder, since, hooks, processes)
         if isinstance(ended, Ended) or not folder.busy():
@@ -92,7 +92,7 @@ def progress(folder: WorkFolder) -> int:
 
 def _started(folder: WorkFolder, since: int, hooks: Hooks, processes: int) -> Ended | Cut:
     folder.forget_stop()
-    process = runner.start(folder, processes)
+    process = runner.start(folder, processes, seen=since)
     try:
         events = runner.follow(folder, process, skip=since, between=hooks.between)
         word = _last_word(events, hooks)
@@ -109,8 +109,3 @@ def _last_word(events: Iterable[Told], hooks: Hooks) -> Ended | None:
         hooks.told(told.event)
         word = told.event if isinstance(told.event, Ended) else None
     return word
-
-
-def _size(folder: WorkFolder) -> int:
-    path = folder.events_path
-    return path.stat().st_size if path.is_file() else 0

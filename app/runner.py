@@ -20,16 +20,24 @@ from rich.console import Console
 
 from trainer.core.events import Told, parse
 from trainer.core.files import plain_disk_errors
-from trainer.core.work import WorkFolder
+from trainer.core.work import SEEN, WorkFolder
 
 _POLL_SECONDS = 0.15
 _kept: list[subprocess.Popen[bytes]] = []
 
 
-def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
+def start(
+    run: WorkFolder, processes: int = 1, *, seen: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start the worker of a folder, which goes on where an earlier one ended.
 
     Its output goes to worker.log in the folder.
+
+    Args:
+        run: The folder.
+        processes: How many share the work.
+        seen: Bytes of its events that are known: a process that ends the work after them leaves
+            none for this one. All there are when None.
     """
     worker = ["-m", run.worker, str(run.path)]
     if processes > 1:
@@ -43,6 +51,7 @@ def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
         worker = [*launcher, *worker]
     log = run.path / "worker.log"
     quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    known = {SEEN: f"{run.told if seen is None else seen} {run.path}"}
     safe = {"PYTHONSAFEPATH": "1"}  # else a file in the current folder could pass for a library
     with plain_disk_errors(log):
         output = log.open("ab")
@@ -53,7 +62,7 @@ def start(run: WorkFolder, processes: int = 1) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **quiet, **safe},
+                env={**os.environ, **quiet, **safe, **known},
                 start_new_session=os.name != "nt",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
                 | getattr(subprocess, "CREATE_NO_WINDOW", 0),

@@ -28,7 +28,7 @@ def main(folder: Path) -> int:
     if int(os.environ.get("RANK", "0")) > 0:
         return _follow(run)
     try:
-        lock = run.lock()
+        lock = run.lock_to_work()
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -20,7 +20,7 @@ def main(folder: Path) -> int:
     quiet_libraries()
     work = CaptionWork(folder) if folder.parent.name == "captioning" else CheckWork(folder)
     try:
-        lock = work.lock()
+        lock = work.lock_to_work()
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

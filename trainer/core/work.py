@@ -24,10 +24,12 @@ import filelock
 import psutil
 
 from trainer.core.errors import RunError
+from trainer.core.events import Ended, Told, end_last_line, read, read_from
 from trainer.core.events import Status as Outcome
-from trainer.core.events import Told, end_last_line, read
 from trainer.core.files import plain_disk_errors, sweep_temporaries, write_atomically
 
+SEEN = "SWEETSPOT_SEEN"
+"""Environment of a worker: bytes of events that its starter had seen, a space, and the folder."""
 _TICKET = "ticket"
 
 Status = Literal["waiting", "running", "completed", "stopped", "failed", "died"]
@@ -65,6 +67,11 @@ class WorkFolder:
         """Everything that happened so far."""
         return read(self.events_path)
 
+    @property
+    def told(self) -> int:
+        """Bytes of events so far."""
+        return self.events_path.stat().st_size if self.events_path.is_file() else 0
+
     def ask_to_stop(self) -> None:
         """Ask the worker to finish what it is at, save and end."""
         write_atomically(self.path / "stop", "")
@@ -92,6 +99,24 @@ class WorkFolder:
                 where=str(self.path),
                 hint="`sweetspot runs stop` it, or wait until it ends",
             ) from None
+        return lock
+
+    def lock_to_work(self) -> filelock.FileLock:
+        """The same, for a process that was started to do the work.
+
+        While it was loading, one that a killed starter had left may have done all of it.
+
+        Raises:
+            RunError: Another process holds it, or has ended the work since this one was started.
+        """
+        lock = self.lock()
+        seen, _, path = os.environ.get(SEEN, "").partition(" ")
+        if path == str(self.path):
+            since = [told.event for told in read_from(self.events_path, int(seen))]
+            if since and isinstance(since[-1], Ended):
+                lock.release()
+                problem = f"another process has ended this {self.noun} meanwhile"
+                raise RunError(problem, where=path)
         return lock
 
     def busy(self) -> bool:

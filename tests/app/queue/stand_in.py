@@ -27,7 +27,7 @@ def main(folder: Path) -> int:
     run = WorkFolder(folder)
     name = tomllib.loads((folder / "job.toml").read_text(encoding="utf-8"))["name"]
     try:
-        lock = run.lock()
+        lock = run.lock_to_work()
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
