@@ -88,9 +88,8 @@ def compare(ours: Path, plain: Path) -> tuple[list[float], list[float]]:
     """Cosine and ratio of lengths of each step's gradients."""
     import torch
 
-    pairs = list(
-        zip(torch.load(ours, weights_only=True), torch.load(plain, weights_only=True), strict=True)
-    )
+    read = [torch.load(file, weights_only=True) for file in (ours, plain)]
+    pairs = [(a.double(), b.double()) for a, b in zip(*read, strict=True)]  # sums of millions
     cosines = [torch.cosine_similarity(a, b, dim=0).item() for a, b in pairs]
     return cosines, [(a.norm() / b.norm()).item() for a, b in pairs]
 
