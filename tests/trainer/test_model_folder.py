@@ -15,7 +15,11 @@ from tests.trainer.training import tiny_job
 from trainer.core.device import plan
 from trainer.core.errors import ModelError
 from trainer.engine.sampling import Recipe, encode, render_arrays
+from trainer.families.base import families
+from trainer.families.finding import kind_of
+from trainer.families.reading import _at_once
 from trainer.families.sd import Sd, SdConfig
+from trainer.families.shards import Shards, find_shards
 from trainer.prepare import _class_pictures
 
 WEIGHTS = {
@@ -39,6 +43,36 @@ def load(folder: Path, **noise: object) -> Sd:
 
 def outline(folder: Path) -> object:
     return SdConfig(base=str(folder), resolution=64).outline("attention")
+
+
+def in_shards(file: Path, *, variant: str = "") -> list[Path]:
+    """Exchange a file of weights for two shards and their index, as downloads leave them."""
+    tensors, stem = load_file(file), file.stem
+    names = sorted(tensors)
+    listed: dict[str, str] = {}
+    for number, some in enumerate((names[::2], names[1::2]), start=1):
+        shard = f"{stem}{variant}-{number:05d}-of-00002.safetensors"
+        save_file({n: tensors[n] for n in some}, file.with_name(shard), metadata={"format": "pt"})
+        listed |= dict.fromkeys(some, shard)
+    file.unlink()
+    index = file.with_name(f"{stem}.safetensors.index{variant}.json")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": listed}), encoding="utf-8")
+    return [file.with_name(name) for name in sorted(set(listed.values()))]
+
+
+def as_fp16(model: Path, *, shards: bool) -> None:
+    """Leave only the variant fp16 of every part."""
+    for name in WEIGHTS.values():
+        rewrite(model / name, lambda tensors: {n: t.half() for n, t in tensors.items()})
+        if shards:
+            in_shards(model / name, variant=".fp16")
+        else:
+            (model / name).rename((model / name).with_suffix(".fp16.safetensors"))
+
+
+def cut(file: Path, size: int = 1000) -> None:
+    with file.open("rb+") as opened:
+        opened.truncate(size)
 
 
 def rewrite(path: Path, change) -> None:
@@ -214,3 +248,132 @@ def test_cached_captions_belong_to_one_tokenizer(model, tiny_sd, name):
 
 def test_a_copy_of_a_model_shares_its_cached_captions(model, tiny_sd):
     assert load(model).text_key == load(tiny_sd).text_key
+
+
+@pytest.mark.parametrize("part", list(WEIGHTS))
+def test_a_file_that_is_cut_short_is_named_before_anything_is_read(model, part):
+    file = model / WEIGHTS[part]
+    size = file.stat().st_size
+    cut(file, size - 1234)
+    with pytest.raises(ModelError, match=r"cut short: .* MB are there .* 1,234 bytes are missing"):
+        outline(model)
+    with pytest.raises(ModelError) as refused:
+        load(model)
+    assert refused.value.where == str(file)
+    assert "download it again" in refused.value.hint
+
+
+def test_a_shard_that_is_cut_short_is_named(model):
+    last = in_shards(model / WEIGHTS["unet"])[-1]
+    assert outline(model)
+    cut(last)
+    with pytest.raises(ModelError, match="it ends after 1,000 bytes") as refused:
+        outline(model)
+    assert refused.value.where == str(last)
+
+
+def test_a_shard_that_is_missing_is_named(model):
+    last = in_shards(model / WEIGHTS["unet"])[-1]
+    last.unlink()
+    said = "1 of its 2 files of weights are missing, the first is 'diffusion_pytorch_model-00002"
+    with pytest.raises(ModelError, match=said) as refused:
+        outline(model)
+    assert refused.value.where == str(model / "unet")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
+def test_an_index_that_lists_no_files_is_named(model, text):
+    in_shards(model / TEXT)
+    index = model / "text_encoder" / "model.safetensors.index.json"
+    index.write_text(text, encoding="utf-8")
+    with pytest.raises(ModelError, match="does not list files of weights") as refused:
+        outline(model)
+    assert refused.value.where == str(index)
+
+
+def test_a_part_without_its_weights_is_named(model):
+    (model / WEIGHTS["vae"]).unlink()
+    with pytest.raises(ModelError, match="no weights: there is no diffusion_pytorch_m") as refused:
+        outline(model)
+    assert refused.value.where == str(model / "vae")
+
+
+def test_weights_that_are_a_pickle_are_named_before_anything_is_read(model):
+    (model / WEIGHTS["vae"]).rename(model / "vae" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"are a pickle \(diffusion_pytorch_model.bin\)"):
+        outline(model)
+
+
+def test_a_folder_of_settings_alone_can_be_planned_with(model):
+    for name in WEIGHTS.values():
+        (model / name).unlink()
+    assert outline(model)
+
+
+def assert_same_weights(one: Sd, other: Sd) -> None:
+    for name in ("vae", "denoiser"):
+        states = getattr(one, name).state_dict(), getattr(other, name).state_dict()
+        assert all(torch.equal(states[0][n], t.half().float()) for n, t in states[1].items())
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_folder_of_the_variant_fp16_alone_is_read(model, tiny_sd, shards):
+    as_fp16(model, shards=shards)
+    assert outline(model)
+    assert_same_weights(load(model), load(tiny_sd))
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("part", list(WEIGHTS))
+def test_the_librarys_own_reader_reads_the_variant_fp16_too(model, tiny_sd, shards, part):
+    import diffusers
+    import transformers
+
+    as_fp16(model, shards=shards)
+    cls = {
+        "unet": diffusers.UNet2DConditionModel,
+        "vae": diffusers.AutoencoderKL,
+        "text_encoder": transformers.CLIPTextModel,
+    }[part]
+    read, plain = (
+        _at_once(cls, folder / part, torch.float32).state_dict() for folder in (model, tiny_sd)
+    )
+    assert all(torch.equal(read[n], tensor.half().float()) for n, tensor in plain.items())
+
+
+def test_the_plain_files_go_before_the_variant(model, tiny_sd):
+    other = (model / TEXT).with_suffix(".fp16.safetensors")
+    shutil.copy(model / TEXT, other)
+    rewrite(other, lambda tensors: {n: torch.zeros_like(t) for n, t in tensors.items()})
+    assert find_shards(model / "text_encoder") == Shards((model / TEXT,), None)
+    assert load(model).text_key == load(tiny_sd).text_key
+
+
+def test_an_index_without_its_files_does_not_hide_the_variant(model):
+    as_fp16(model, shards=True)
+    half = model / "unet" / "diffusion_pytorch_model.safetensors.index.fp16.json"
+    plain = half.with_name("diffusion_pytorch_model.safetensors.index.json")
+    plain.write_text(half.read_text().replace(".fp16", ""), encoding="utf-8")
+    assert outline(model)
+
+
+def test_cached_captions_belong_to_the_weights_of_the_variant(model):
+    as_fp16(model, shards=False)
+    before = load(model).text_key
+    file = (model / TEXT).with_suffix(".fp16.safetensors")
+    rewrite(file, lambda tensors: {n: t * 2 for n, t in tensors.items()})
+    assert load(model).text_key != before
+
+
+@pytest.mark.parametrize("look", [lambda base: SdConfig(base=base).outline("attention"), kind_of])
+def test_a_pickle_that_is_not_there_is_absent(tmp_path, look):
+    with pytest.raises(ModelError, match="there is no such file") as refused:
+        look(str(tmp_path / "nosuch.ckpt"))
+    assert refused.value.where == str(tmp_path / "nosuch.ckpt")
+
+
+@pytest.mark.parametrize(("kind", "single"), [("sdxl", True), ("sd3", False)])
+def test_what_to_take_where_no_model_ships_is_what_the_family_reads(kind, single):
+    with pytest.raises(ModelError, match="no model of this family ships") as refused:
+        families[kind].model_validate({"base": "demo"}).outline("attention")
+    assert ("a .safetensors file" in refused.value.hint) == single

@@ -45,6 +45,20 @@ def numbers(text: str) -> set[int]:
     return found
 
 
+def require_some(**lists: str) -> None:
+    """Refuse settings, by their names in `model`, that leave all blocks out.
+
+    Raises:
+        ValueError: Each of them is `none`.
+    """
+    if all(text.strip() == "none" for text in lists.values()):
+        names = " and ".join(f"model.{name} = 'none'" for name in lists)
+        raise ValueError(
+            f"{names} leave no block to learn; give one of them 'all' or numbers such as "
+            "'0-4, 7, 12'"
+        )
+
+
 def without(pattern: str, left_out: dict[str, set[int]]) -> str:
     """The expression, but for modules of these blocks: list of blocks -> numbers."""
     some = [

@@ -44,6 +44,7 @@ def find_model(config: ModelConfig) -> ModelFiles:
     _require_kind(found, config)
     rest = None
     if config.parts_from:
+        _require_folder(config.parts_from)
         wanted = _lacking(found.header, config)
         rest = ModelFolder.find(config.parts_from, pipeline=config.pipeline, parts=wanted)
     told = _noise(found.header)
@@ -63,9 +64,21 @@ def downloads(config: ModelConfig) -> Iterator[Download]:
         if not config.base.endswith(_ENDS):
             return
     if _is_remote(config.parts_from) and (path := one_file(config.base)) is not None:
+        _require_folder(config.parts_from)
         wanted = _lacking(read_header(path), config)
         if hub.kept(config.parts_from, wanted) is None:
-            yield hub.ask(config.parts_from, wanted)
+            yield hub.ask(config.parts_from, wanted, where="model.parts_from")
+
+
+def _require_folder(parts_from: str) -> None:
+    """Refuse one file, here or in a repository, where only a folder will do."""
+    path = Path(parts_from).expanduser()
+    if path.suffix.lower() in _ENDS and not path.is_dir():
+        raise ModelError(
+            f"{parts_from!r} names a single file, and parts are taken from folders only",
+            where="model.parts_from",
+            hint=hub.INSTEAD["model.parts_from"],
+        )
 
 
 def _is_remote(base: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -85,6 +85,11 @@ class FluxConfig(TransformerConfig):
     @classmethod
     def _has_no_noise(cls, tree: Any) -> Any:
         return refuse_noise(tree, "FLUX.1")
+
+    @model_validator(mode="after")
+    def _some_blocks_learn(self) -> Self:
+        blocks.require_some(double_blocks=self.double_blocks, single_blocks=self.single_blocks)
+        return self
 
     @classmethod
     def recognise(cls, content: Content) -> Recognised | None:

@@ -21,6 +21,7 @@ from trainer.families import hub
 from trainer.families.base import families
 from trainer.families.files import ModelFiles
 from trainer.families.reading import on_meta, read_network, read_tokenizer
+from trainer.families.shards import STEMS, find_shards
 
 if TYPE_CHECKING:
     from trainer.core.device import Bits, Plan
@@ -50,29 +51,30 @@ class ModelFolder(ModelFiles):
         Args:
             base: Which.
             pipeline: What loads it.
-            parts: Whose weights are fetched from the hub; all that the family has where None.
+            parts: Those that `model.parts_from` is asked for; None where it is the base itself,
+                which has all that the family has, or settings alone.
 
         Raises:
-            ModelError: It is absent, a pickle, damaged, or made for another pipeline.
+            ModelError: It is absent, a pickle, damaged, cut short, or made for another pipeline.
         """
         path = _demo(pipeline) if base == "demo" else Path(base).expanduser()
-        if path.suffix.lower() in _PICKLES:
-            raise ModelError(
-                f"{path.suffix} files are pickles, which can run code when opened",
-                where=str(path),
-                hint="a .safetensors version of the model, as a folder in Diffusers format",
-            )
+        _refuse_pickle(path)
+        every = families[_family(pipeline)].parts
+        where: hub.Asked = "model.base" if parts is None else "model.parts_from"
+        wanted = list(every if parts is None else parts)
         if not path.exists():
-            path = hub.snapshot(base, parts or families[_family(pipeline)].parts)
+            path = hub.snapshot(base, wanted, where=where)
         index = path / "model_index.json"
         if not index.is_file():
+            other = ", or a .safetensors file" if parts is None else ""
             raise ModelError(
                 "this is no model folder: model_index.json is missing",
                 where=str(path),
-                hint="the folder that holds unet/, vae/ and text_encoder/, or a .safetensors file",
+                hint=f"the folder that holds unet/, vae/ and text_encoder/{other}",
             )
         folder = cls(path, _read_json(index))
         folder._check(pipeline)
+        folder._check_weights(wanted, needed=parts is not None)
         return folder
 
     @classmethod
@@ -83,6 +85,7 @@ class ModelFolder(ModelFiles):
             ModelError: It is absent, damaged, or of no family.
         """
         path = Path(base).expanduser()
+        _refuse_pickle(path)
         if not path.exists():
             path = hub.index_of(base)
         index = path / "model_index.json" if path.is_dir() else path
@@ -136,6 +139,24 @@ class ModelFolder(ModelFiles):
             hint="a model of this family, or another `model.kind`",
         )
 
+    def _check_weights(self, parts: Iterable[str], *, needed: bool) -> None:
+        """Check by the headers of their files that the weights of these parts are whole.
+
+        Args:
+            parts: Of the family; the model may do without some.
+            needed: Whether it may not be a folder of settings alone, which can be planned with.
+        """
+        networks = [name for name in parts if "tokenizer" not in name and self.has(name)]
+        for name in networks:
+            self._require(name)
+        found = {name: find_shards(self.path / name) for name in networks}
+        needed = needed or any(found.values())
+        for name, shards in found.items():
+            if shards is None:
+                _refuse_without_weights(self.path / name, needed=needed)
+            else:
+                shards.require_whole()
+
     def told_in(self, name: str) -> str:
         files = {"scheduler": "scheduler/scheduler_config.json"}
         inside = files.get(name, name if "tokenizer" in name else f"{name}/config.json")
@@ -167,8 +188,10 @@ class ModelFolder(ModelFiles):
 
     def fingerprint(self, name: str) -> str:
         self._require(name)
-        kinds = (".safetensors", ".json", ".txt", ".model")
-        files = sorted(f for f in (self.path / name).iterdir() if f.suffix in kinds)
+        kinds = (".json", ".txt", ".model")
+        settings = [f for f in (self.path / name).iterdir() if f.suffix in kinds]
+        shards = find_shards(self.path / name)
+        files = sorted([*settings, *(shards.files if shards else ())])
         return hash_text(*(f"{f.name}={hash_file(f)}" for f in files))
 
     def _require(self, name: str) -> None:
@@ -198,24 +221,53 @@ def _family(pipeline: str) -> str:
 
 
 def _demo(pipeline: str) -> Path:
-    path = DEMOS / _family(pipeline)
+    kind = _family(pipeline)
+    path = DEMOS / kind
     if not (path / "model_index.json").is_file():
+        single = "a .safetensors file, " if families[kind].single else ""
         raise ModelError(
             "no model of this family ships with Sweetspot",
             where="model.base",
-            hint="a folder in Diffusers format, or the name of a hub repository",
+            hint=f"a folder in Diffusers format, {single}or the name of a hub repository",
         )
     return path
 
 
-def _in_plain_words(error: Exception, where: Path) -> ModelError:
-    pickles = [f.name for f in where.iterdir() if f.suffix in _PICKLES]
-    if pickles and not any(where.glob("*.safetensors")):
-        return ModelError(
+def _refuse_pickle(path: Path) -> None:
+    if path.suffix.lower() not in _PICKLES or path.is_dir():
+        return
+    if not path.is_file():
+        raise ModelError(
+            "there is no such file",
+            where=str(path),
+            hint="a folder in Diffusers format, or a .safetensors file; pickles are not read",
+        )
+    raise ModelError(
+        f"{path.suffix} files are pickles, which can run code when opened",
+        where=str(path),
+        hint="a .safetensors version of the model, as a folder in Diffusers format",
+    )
+
+
+def _refuse_without_weights(folder: Path, *, needed: bool) -> None:
+    """Refuse a pickle in place of weights, and where they are needed, that there are none."""
+    pickles = sorted(f.name for f in folder.iterdir() if f.suffix in _PICKLES)
+    if pickles:
+        raise ModelError(
             f"its weights are a pickle ({pickles[0]}), which can run code when opened",
-            where=str(where),
+            where=str(folder),
             hint="a version of the model with .safetensors files",
         )
+    if needed:
+        raise ModelError(
+            "this part of the model has no weights: there is no "
+            + " and no ".join(f"{stem}.safetensors" for stem in STEMS),
+            where=str(folder),
+            hint="download the model again; a file is missing",
+        )
+
+
+def _in_plain_words(error: Exception, where: Path) -> ModelError:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return ModelError(
         f"this part of the model cannot be read: {first}",

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trainer.core.errors import ModelError
 from trainer.core.files import require_space
+from trainer.families.shards import STEMS, find_shards
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,15 @@ _FILE = re.compile(r"([\w.-]+/[\w.-]+)/([\w./ -]+\.safetensors)")
 _SITE = "https://huggingface.co"
 T = TypeVar("T")
 
+Asked = Literal["model.base", "model.parts_from"]
+"""The setting in which a person names a repository."""
+INSTEAD: dict[Asked, str] = {
+    "model.base": "a folder in Diffusers format, a .safetensors file, or 'demo'",
+    "model.parts_from": "a folder in Diffusers format of a model of the same family, or a hub "
+    "repository of one",
+}
+"""What else the setting takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Download:
@@ -33,6 +43,7 @@ class Download:
 
     Attributes:
         base: As the person wrote it.
+        where: In which setting.
         name: The repository, owner/name.
         patterns: Of the files that are fetched.
         files: How many that are.
@@ -41,6 +52,7 @@ class Download:
     """
 
     base: str
+    where: Asked
     name: str
     patterns: tuple[str, ...]
     files: int
@@ -67,12 +79,14 @@ def offline() -> bool:
     return is_offline_mode() or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True")
 
 
-def snapshot(base: str, parts: Iterable[str]) -> Path:
+def snapshot(base: str, parts: Iterable[str], *, where: Asked = "model.base") -> Path:
     """The local copy of a hub repository, or of one file in it, fetched when it is not there yet.
 
     Args:
         base: owner/name, or owner/name/file.safetensors.
-        parts: The parts of the model whose weights are fetched, in its one full precision.
+        parts: The parts of the model whose weights are fetched, in full precision
+            where the repository has it, else in fp16.
+        where: The setting that names it.
 
     Raises:
         ModelError: It is not there, and cannot be fetched.
@@ -81,7 +95,7 @@ def snapshot(base: str, parts: Iterable[str]) -> Path:
     here = kept(base, parts)
     if here is not None:
         return here
-    download = ask(base, parts)
+    download = ask(base, parts, where=where)
     logger.info("%s", download.told)
     return fetch(download)
 
@@ -95,8 +109,8 @@ def kept(base: str, parts: Iterable[str]) -> Path | None:
     try:
         if single:
             return Path(hf_hub_download(single[1], single[2], local_files_only=True))
-        patterns = [*_SETTINGS, *_weights(parts)]
-        path = Path(snapshot_download(base, allow_patterns=patterns, local_files_only=True))
+        settings = list(_SETTINGS)
+        path = Path(snapshot_download(base, allow_patterns=settings, local_files_only=True))
     except (OSError, HFValidationError):
         return None
     return path if _is_whole(path, parts) or offline() else None
@@ -105,12 +119,12 @@ def kept(base: str, parts: Iterable[str]) -> Path | None:
 def _is_whole(path: Path, parts: Iterable[str]) -> bool:
     """Whether no part of which there is anything lacks its weights: a download was not cut off."""
     networks = (path / part for part in parts if "tokenizer" not in part)
-    begun = [folder for folder in networks if folder.is_dir()]
-    whole = all(any(folder.glob("*.safetensors")) for folder in begun)
+    found = [find_shards(folder) for folder in networks if folder.is_dir()]
+    whole = all(shards and all(file.is_file() for file in shards.files) for shards in found)
     return (path / "model_index.json").is_file() and whole
 
 
-def ask(base: str, parts: Iterable[str]) -> Download:
+def ask(base: str, parts: Iterable[str], *, where: Asked = "model.base") -> Download:
     """What would be fetched; asks the hub, and fetches nothing.
 
     Raises:
@@ -120,24 +134,25 @@ def ask(base: str, parts: Iterable[str]) -> Download:
     single = _FILE.fullmatch(base)
     name = single[1] if single else base
     if not is_name(base):
-        raise _absent(base)
+        raise _absent(base, where)
     if offline():
         raise ModelError(
             f"{base!r} is no folder, and not on this machine, and the network is not asked "
             "(--offline, HF_HUB_OFFLINE)",
-            where="model.base",
-            hint="fetch it once without --offline, or name a folder or a .safetensors file",
+            where=where,
+            hint=f"fetch it once without --offline, or {INSTEAD[where]}",
         )
-    info = _asked(base, name, lambda api: api.model_info(name, files_metadata=True))
+    info = _asked(base, name, lambda api: api.model_info(name, files_metadata=True), where)
     if info.gated:
-        _asked(base, name, lambda api: api.auth_check(name))
-    patterns = (single[2],) if single else (*_SETTINGS, *_weights(parts))
+        _asked(base, name, lambda api: api.auth_check(name), where)
+    listed = [f.rfilename for f in info.siblings or ()]
+    patterns = (single[2],) if single else (*_SETTINGS, *_weights(parts, listed))
     found = [f for f in info.siblings or () if any(fnmatch(f.rfilename, p) for p in patterns)]
-    if not found or not (single or any(f.rfilename == "model_index.json" for f in found)):
-        raise _unreadable(base, info)
+    if not found or not (single or "model_index.json" in listed):
+        raise _unreadable(base, listed, where)
     size = sum(f.size or 0 for f in found)
     licence = str((info.card_data or {}).get("license") or "")
-    return Download(base, name, patterns, len(found), size, licence)
+    return Download(base, where, name, patterns, len(found), size, licence)
 
 
 def fetch(download: Download) -> Path:
@@ -158,7 +173,7 @@ def fetch(download: Download) -> Path:
             return hf_hub_download(single[1], single[2])
         return snapshot_download(download.name, allow_patterns=list(download.patterns))
 
-    return Path(_asked(download.base, download.name, get))
+    return Path(_asked(download.base, download.name, get, download.where))
 
 
 def index_of(base: str) -> Path:
@@ -178,7 +193,7 @@ def index_of(base: str) -> Path:
     return Path(_asked(base, base, lambda _: hf_hub_download(base, index)))
 
 
-def _asked(base: str, name: str, question: Callable[[Any], T]) -> T:
+def _asked(base: str, name: str, question: Callable[[Any], T], where: Asked = "model.base") -> T:
     """The hub's answer, or why there is none in a sentence."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -188,42 +203,50 @@ def _asked(base: str, name: str, question: Callable[[Any], T]) -> T:
     except GatedRepoError as error:
         raise ModelError(
             f"the licence of {name!r} must be accepted before it can be fetched",
-            where="model.base",
+            where=where,
             hint=f"accept it on {_SITE}/{name}, then `hf auth login` with a token of that account",
         ) from error
     except RepositoryNotFoundError as error:
-        raise _absent(base) from error
+        raise _absent(base, where) from error
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise ModelError(
             f"{base!r} is no folder here, and it cannot be had from the hub either: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else 'no answer'}",
-            where="model.base",
-            hint="try again, a download goes on where it stopped; or a folder, a .safetensors "
-            "file, or 'demo'",
+            where=where,
+            hint=f"try again, a download goes on where it stopped; or {INSTEAD[where]}",
         ) from error
 
 
-def _absent(base: str) -> ModelError:
+def _absent(base: str, where: Asked) -> ModelError:
     return ModelError(
         f"there is no folder {base!r}, and it cannot be had from the hub either",
-        where="model.base",
-        hint="a folder in Diffusers format, a .safetensors file, or 'demo'",
+        where=where,
+        hint=INSTEAD[where],
     )
 
 
-def _unreadable(base: str, info: Any) -> ModelError:
-    files = [f.rfilename for f in info.siblings or () if f.rfilename.endswith(".safetensors")]
-    named = next((f for f in files if "/" not in f), None)
+def _unreadable(base: str, listed: list[str], where: Asked) -> ModelError:
+    files = [f for f in listed if f.endswith(".safetensors") and "/" not in f]
+    named = where == "model.base" and files
     return ModelError(
         f"the repository {base!r} has no model in Diffusers format",
-        where="model.base",
-        hint=f"one of its files, such as {base}/{named}" if named else "another repository",
+        where=where,
+        hint=f"one of its files, such as {base}/{files[0]}" if named else "another repository",
     )
 
 
-def _weights(parts: Iterable[str]) -> Iterator[str]:
-    """Whole files and shards of each part; a file of a variant has its name before a dash."""
+def _weights(parts: Iterable[str], listed: list[str]) -> Iterator[str]:
+    """Whole files and shards of each part; those of the variant fp16 where it has no others."""
     for part in parts:
-        for stem in ("model", "diffusion_pytorch_model"):
-            yield f"{part}/{stem}.safetensors"
-            yield f"{part}/{stem}-*.safetensors"
+        plain, half = _patterns(part, ""), _patterns(part, ".fp16")
+        yield from half if _any(listed, half) and not _any(listed, plain) else plain
+
+
+def _patterns(part: str, variant: str) -> list[str]:
+    """Shards have a number after a dash, behind the variant's name."""
+    ends = (f"{variant}.safetensors", f"{variant}-*.safetensors")
+    return [f"{part}/{stem}{end}" for stem in STEMS for end in ends]
+
+
+def _any(names: list[str], patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)

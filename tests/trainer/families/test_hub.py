@@ -1,5 +1,6 @@
 """Models from the hub: told before they are fetched, refused in a sentence, never asked offline."""
 
+import json
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -141,6 +142,44 @@ def test_of_a_repository_with_the_rest_only_the_lacking_parts_are_fetched(
     find_model(families["flux"].model_validate({"base": str(file), "parts_from": "someone/flux"}))
     assert "text_encoder_2/model.safetensors" in stands.patterns
     assert not any(pattern.startswith("transformer/") for pattern in stands.patterns)
+
+
+def as_fp16(folder, to, *, plain=()):
+    """A copy whose weights have the names of the variant fp16; parts in `plain` have both."""
+    for file in sorted(folder.rglob("*.*")):
+        copy = to / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix != ".safetensors" or file.parent.name in plain:
+            copy.write_bytes(file.read_bytes())
+        if file.suffix == ".safetensors":
+            copy.with_suffix(".fp16.safetensors").write_bytes(file.read_bytes())
+    return to
+
+
+def test_the_variant_fp16_is_fetched_where_a_part_has_no_other(stand_in, tiny_sd, tmp_path):
+    stands = stand_in(as_fp16(tiny_sd, tmp_path / "half", plain=("unet",)))
+    config = families["sd"].model_validate({"base": "someone/tiny"})
+    assert find_model(config).path == tmp_path / "half"
+    weights = {p for p in stands.patterns if p.endswith(".safetensors") and "*" not in p}
+    assert "vae/diffusion_pytorch_model.fp16.safetensors" in weights
+    assert "vae/diffusion_pytorch_model.fp16-*.safetensors" in stands.patterns
+    assert "unet/diffusion_pytorch_model.safetensors" in weights
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" not in weights
+    find_model(config)
+    assert stands.asked == ["info", "fetch"]
+
+
+def test_a_download_that_lacks_a_shard_is_gone_on_with(stand_in, tiny_sd, tmp_path):
+    folder = as_fp16(tiny_sd, tmp_path / "model", plain=("unet", "vae", "text_encoder"))
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model.safetensors"}}
+    (folder / "text_encoder" / "model.safetensors").rename(
+        folder / "text_encoder" / "model-00001-of-00002.safetensors"
+    )
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+    stands = stand_in(folder)
+    stands.here = True
+    hub.snapshot("someone/tiny", families["sd"].parts)
+    assert stands.asked == ["info", "fetch"]
 
 
 @pytest.mark.parametrize("base", ["someone/tiny", "someone/tiny/model.safetensors"])

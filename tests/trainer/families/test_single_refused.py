@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import struct
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from tests.trainer.families import first_code
 from trainer.core.errors import ModelError
 from trainer.families.base import families
-from trainer.families.finding import find_model, look
+from trainer.families.finding import downloads, find_model, look
 from trainer.families.single.header import read_header
 
 UNET = "model.diffusion_model."
@@ -176,6 +177,52 @@ def test_parts_from_a_model_of_another_family_are_refused(tmp_path, state, tiny_
     file = first_code.write(state, tmp_path / "model.safetensors")
     error = refused(file, parts_from=str(tiny_sdxl))
     assert "StableDiffusionXLPipeline" in error.problem
+
+
+@pytest.mark.parametrize(
+    "parts_from",
+    ["{file}", "nosuch.safetensors", "owner/name/file.safetensors", "no/such/folder", "owner/name"],
+)
+def test_parts_from_no_folder_says_what_it_takes(tmp_path, state, parts_from, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    state = {k: v for k, v in state.items() if not k.startswith("first_stage_model.")}
+    file = first_code.write(state, tmp_path / "model.safetensors")
+    error = refused(file, parts_from=parts_from.format(file=file))
+    assert error.where == "model.parts_from"
+    assert "a folder in Diffusers format of a model of the same family" in error.hint
+    assert "demo" not in error.hint
+    assert ".safetensors" not in error.hint
+
+
+def test_one_file_of_a_repository_is_not_fetched_for_its_parts(tmp_path, state):
+    file = first_code.write(state, tmp_path / "model.safetensors")
+    asked = {"base": str(file), "parts_from": "owner/name/file.safetensors"}
+    with pytest.raises(ModelError, match="taken from folders only"):
+        list(downloads(families["sd"].model_validate(asked)))
+
+
+def test_a_folder_of_settings_alone_gives_no_parts(tmp_path, state, tiny_sd):
+    kit = first_code.without_weights(tiny_sd, tmp_path / "kit")
+    state = {k: v for k, v in state.items() if not k.startswith("first_stage_model.")}
+    error = refused(first_code.write(state, tmp_path / "model.safetensors"), parts_from=str(kit))
+    assert "no weights" in error.problem
+    assert error.where == str(kit / "vae")
+
+
+def test_only_the_parts_that_are_taken_must_be_whole(tmp_path, state, tiny_sd):
+    kit = shutil.copytree(tiny_sd, tmp_path / "kit")
+    os.truncate(kit / "unet" / "diffusion_pytorch_model.safetensors", 1000)
+    state = {k: v for k, v in state.items() if not k.startswith("first_stage_model.")}
+    file = first_code.write(state, tmp_path / "model.safetensors")
+    find_model(families["sd"].model_validate({"base": str(file), "parts_from": str(kit)}))
+    os.truncate(kit / "vae" / "diffusion_pytorch_model.safetensors", 1000)
+    assert "1,000 bytes" in refused(file, parts_from=str(kit)).problem
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(ModelError, match="cannot be read") as told:
+        read_header(tmp_path)
+    assert told.value.where == str(tmp_path)
 
 
 def test_parts_that_a_folder_lacks_too_are_named(tmp_path, state, tiny_sd):

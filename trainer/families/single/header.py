@@ -58,13 +58,21 @@ def read_header(path: Path) -> Header:
     """The header, checked against the file's length.
 
     Raises:
-        ModelError: It is no safetensors file, or is cut short or damaged; says which.
+        ModelError: It cannot be read, is no safetensors file, or is cut short or damaged; says
+            which.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        told = _text(path, file)
-        if len(told[1]) < told[0]:
-            raise _damaged(path, f"it ends after {size:,} bytes, inside its header")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            told = _text(path, file)
+    except OSError as error:
+        raise ModelError(
+            f"the file cannot be read: {error.strerror}",
+            where=str(path),
+            hint="a .safetensors file that you may read",
+        ) from error
+    if len(told[1]) < told[0]:
+        raise _damaged(path, f"it ends after {size:,} bytes, inside its header")
     first = 8 + told[0]
     try:
         listed: dict[str, Any] = json.loads(told[1])
@@ -114,8 +122,11 @@ def _check(path: Path, tensors: dict[str, Entry], first: int, size: int) -> None
         raise _damaged(path, "it holds no tensors")
     needed = max(entry.end for entry in tensors.values())
     if needed > size:
+        unit, name = (1e9, "GB") if needed >= 1e9 else (1e6, "MB")
         raise _damaged(
-            path, f"it is cut short: {size / 1e9:.2f} GB are there of {needed / 1e9:.2f} GB"
+            path,
+            f"it is cut short: {size / unit:.2f} {name} are there of {needed / unit:.2f} {name}, "
+            f"{needed - size:,} bytes are missing",
         )
     if needed < size:
         raise _damaged(path, f"{size - needed:,} bytes follow its last tensor")
