@@ -100,7 +100,7 @@ def hire(sweep: Sweep, emit: Emit) -> Crew:
     processes = config.analysis.processes or 1
     if processes == 1:
         return Crew()
-    plan = device.plan(config.device, config.precision, thrift=config.thrift)
+    plan = device.plan(config.device, config.precision)
     places = _places(plan, processes)
     threads = _divide(processes) if plan.device == "cpu" else 0
     hands = [Process(sweep.path, place, plan.precision, threads) for place in places[1:]]

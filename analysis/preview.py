@@ -31,6 +31,7 @@ def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str,
         f"{grid:,}, {fine} finer, {shots} of the base model",
         "time": f"about {_clock(seconds)} of rendering"
         + (f" in full; {asked.minutes:g} min are to be spent" if asked.minutes else ""),
+        "memory": _memory(config),
         "disk": f"about {total * _bytes_a_picture(config) / 1e6:,.0f} MB; "
         f"{free_space(config.cache) / 1e9:,.0f} GB are free",
     }
@@ -49,6 +50,17 @@ def seconds_a_picture(config: SweepConfig) -> float:
     passes = config.analysis.steps * (2 if twice else 1)
     cards = 1 if plan.device == "cpu" else config.analysis.processes or 1
     return outline.flops * passes / (SHARE_OF_RATE * rate(plan) * cards)
+
+
+def _memory(config: SweepConfig) -> str:
+    """How the base model is held, and what rendering with it takes."""
+    from trainer.engine.memory import GIB, rendering
+    from trainer.planning import plan_to_render
+
+    plan = plan_to_render(config.model, config.memory, config.device, config.precision)
+    side = config.analysis.side or config.model.resolution
+    outline = config.model.outline("attention")
+    return f"about {rendering(plan, outline, side) / GIB:.1f} GiB, {plan.format}"
 
 
 def _bytes_a_picture(config: SweepConfig) -> float:

@@ -28,6 +28,7 @@ from trainer.data.folder import scan
 from trainer.engine.bank import Bank
 from trainer.engine.sampling import Recipe
 from trainer.job.run import Run
+from trainer.planning import plan_to_render
 from trainer.weights.files import read
 from trainer.weights.metadata import versions
 
@@ -135,7 +136,7 @@ def open_studio(sweep: Sweep, config: SweepConfig, emit: Emit) -> Studio:
     checkpoints = _checkpoints(config, emit)
     config.model.require_negative(asked.negative, where="analysis.negative")
     emit(Preparing("load"))
-    plan = device.plan(config.device, config.precision, thrift=config.thrift)
+    plan = plan_to_render(config.model, config.memory, config.device, config.precision)
     device.choose(plan.device)
     model = config.model.load(plan)
     for warning in model.warnings:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from trainer.core import toml
-from trainer.core.device import Precision, Thrift
+from trainer.core.device import Precision
 from trainer.core.errors import RunError
 from trainer.core.files import write_atomically
 from trainer.core.schema import Config, Folder, Knob, MaybeFolder
@@ -74,12 +74,6 @@ class SweepConfig(Config):
     """How the frozen weights are held; the rest is for training."""
 
     analysis: AnalysisConfig = AnalysisConfig()
-
-    @property
-    def thrift(self) -> Thrift:
-        """How the base model is held while pictures are rendered and judged."""
-        memory = self.memory
-        return Thrift(memory.base, memory.text, memory.double, offload=memory.offload)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

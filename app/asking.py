@@ -240,7 +240,8 @@ def forecast(tree: Tree) -> dict[str, Any]:
         UserError: The job cannot run here.
     """
     from trainer.data.folder import scan
-    from trainer.preflight import plan_of, preflight
+    from trainer.planning import plan_of
+    from trainer.preflight import preflight
 
     job = job_of(tree)
     require_few_files(job.dataset.folder)

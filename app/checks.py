@@ -12,7 +12,8 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from trainer.job.file import as_override, load_job, override_job
+from app.recipes import layered
+from trainer.job.file import as_override
 
 if TYPE_CHECKING:
     from trainer.data.bucket import Framed, Listed
@@ -46,7 +47,7 @@ def check_folder(job: JobConfig, console: Console) -> Report:
 def folder_job(folder: Path, job: Path | None, overrides: Sequence[str]) -> JobConfig:
     """The job file with this folder for its pictures, or the defaults with it."""
     asked = [*overrides, as_override("dataset.folder", folder.absolute())]
-    return load_job(job, asked) if job else override_job({}, asked)
+    return layered(job, "", asked).job
 
 
 def shown(job: JobConfig, epoch: int) -> Iterator[Listed]:
@@ -191,7 +192,8 @@ def _line(console: Console, words: str, style: str = "") -> None:
 def print_plan(job: JobConfig, console: Console, *, as_json: bool) -> None:
     """What a job will take, before anything is loaded."""
     from trainer.data.folder import scan
-    from trainer.preflight import plan_of, preflight
+    from trainer.planning import plan_of
+    from trainer.preflight import preflight
 
     plan = plan_of(job)
     job.require_apart()

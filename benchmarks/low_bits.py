@@ -63,7 +63,7 @@ def take_steps(cache: Path, name: str, file: Path) -> dict[str, Any]:
     from torch.optim.optimizer import register_optimizer_step_pre_hook
 
     from trainer.engine.memory import phases
-    from trainer.preflight import plan_of
+    from trainer.planning import plan_of
     from trainer.prepare import prepare
 
     taken = []

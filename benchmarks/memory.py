@@ -167,7 +167,7 @@ def measure(cache: Path, name: str) -> dict[str, Any]:
     """Estimated and measured bytes at the peak up to the last step, and the seconds of a step."""
     sys.path.insert(0, str(ROOT))
     from trainer.engine.memory import phases
-    from trainer.preflight import plan_of
+    from trainer.planning import plan_of
     from trainer.prepare import prepare
 
     with tempfile.TemporaryDirectory() as runs:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core import device
 from trainer.core.device import memory_here
 from trainer.core.errors import ConfigError
 from trainer.core.files import free_space, require_space
@@ -22,7 +21,7 @@ from trainer.data.gather import hold_out
 from trainer.data.loader import Plan as Showings
 from trainer.data.loader import Shape
 from trainer.engine.estimate import Course, Needs, estimate, in_numbers
-from trainer.engine.memory import fitted, memory_in_words
+from trainer.engine.memory import memory_in_words
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
@@ -48,31 +47,6 @@ class Preflight:
     facts: dict[str, str]
     warnings: tuple[str, ...]
     numbers: dict[str, float] = field(default_factory=dict)
-
-
-def plan_of(job: JobConfig) -> Plan:
-    """Where and how the job's model is kept: as its settings say, or as `memory.target_gib` asks.
-
-    Raises:
-        ConfigError: This machine cannot do it, or no plan fits.
-        ModelError: The base model is missing or damaged.
-    """
-    compute = job.compute
-    plan = device.plan(
-        compute.device,
-        compute.precision,
-        packed=compute.packed,
-        checkpointing=compute.gradient_checkpointing,
-        thrift=job.memory.thrift,
-    )
-    if job.memory.target_gib is not None:
-        outline = job.model.outline(job.adapter.targets)
-        plan = fitted(job, plan, outline, int(job.memory.target_gib * _GIB))
-    from trainer.networks.held import require_bits
-
-    for bits in {plan.thrift.base, plan.thrift.text}:
-        require_bits(bits, plan.device)
-    return plan
 
 
 def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
@@ -114,7 +88,7 @@ def preflight(job: JobConfig, plan: Plan, found: Scan) -> Preflight:
         "disk": f"{needs.disk / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
     }
     numbers = in_numbers(course, needs) | {"memory_free": there, "disk_free": free}
-    return Preflight(facts, tuple(_warnings(job, outline, needs, there)), numbers)
+    return Preflight(facts, tuple(_warnings(job, plan, outline, needs, there)), numbers)
 
 
 def _and_words(chosen: Sequence[str], outline: Outline) -> str:
@@ -133,8 +107,14 @@ def _thrift(job: JobConfig) -> str:
     return "a smaller model.resolution"
 
 
-def _warnings(job: JobConfig, outline: Outline, needs: Needs, there: int) -> Iterator[str]:
+def _warnings(
+    job: JobConfig, plan: Plan, outline: Outline, needs: Needs, there: int
+) -> Iterator[str]:
     yield from outline.warnings
+    if job.memory.offload and plan.device == "cpu":
+        yield "memory.offload saves nothing on the CPU, whose memory is the main memory"
+    if job.compute.packed and not plan.packed:
+        yield "compute.packed is left out: memory.target_gib has no room for a second copy"
     if needs.training > there:
         yield (
             f"this may not fit: it needs about {needs.training / _GIB:.1f} GiB, and "

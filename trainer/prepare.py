@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.core.device import trim_memory
+from trainer.core.device import pictures_together, trim_memory
 from trainer.core.events import Emit, Planned, Preparing, Warned
 from trainer.data import prior
 from trainer.data.folder import scan
@@ -131,12 +131,14 @@ def _class_pictures(job: JobConfig, model: LoadedModel, words: Words, progress: 
     """The folder of class pictures, rendered by the base model where they are missing."""
     side = job.model.resolution // model.size_step * model.size_step
     recipe = Recipe((side, side), job.prior.steps, job.model.guidance_or(job.prior.guidance))
-    keys = (model.base_hash, model.image_key, model.text_key, model.render_key)
+    bits = model.plan.thrift.base
+    keys = [model.base_hash, model.image_key, model.text_key, model.render_key]
+    keys += [] if bits == "plain" else [bits]
     folder = prior.class_folder(job.cache_folder, *keys, job.prior_prompt, str(recipe))
     prior.fill(
         folder,
         count=job.prior.count,
-        batch=4,
+        batch=4 if model.plan.device == "cpu" else pictures_together(model.plan.device, side**2),
         render=lambda seeds: render(model, words.repeated(len(seeds)), seeds, recipe),
         progress=progress,
     )

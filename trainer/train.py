@@ -26,7 +26,7 @@ from trainer.engine.crowded import crowded
 from trainer.engine.export import Exporter, Moment
 from trainer.engine.loop import Step
 from trainer.looks import Looks
-from trainer.preflight import plan_of
+from trainer.planning import plan_of
 from trainer.prepare import Parts, prepare
 from trainer.proof import Asked, prove
 

@@ -17,11 +17,12 @@ from analysis.cell import usable
 from app.generate.asked import Order
 from app.generate.recipe import facts
 from trainer.core import device
-from trainer.core.device import Thrift, free_memory
+from trainer.core.device import free_memory
 from trainer.core.events import Emit, Preparing, Warned
 from trainer.core.files import hash_file
 from trainer.engine.bank import Bank, Row
 from trainer.engine.sampling import Recipe, encode, render
+from trainer.planning import plan_to_render
 from trainer.weights.metadata import versions
 from trainer.weights.stack import stacked
 
@@ -91,11 +92,9 @@ class Bench:
         if self._model is None or key != self._key:
             self.clear()
             self._emit(Preparing("load"))
-            memory = order.memory
-            thrift = Thrift(memory.base, memory.text, memory.double, offload=memory.offload)
-            plan = device.plan(order.device, order.precision, thrift=thrift)
-            device.choose(plan.device)
             config = fetched(order.model, lambda told: self._emit(Preparing(told)))
+            plan = plan_to_render(config, order.memory, order.device, order.precision)
+            device.choose(plan.device)
             self._model, self._key = config.load(plan), key
             for warning in self._model.warnings:
                 self._emit(Warned(warning))

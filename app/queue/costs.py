@@ -54,7 +54,8 @@ def each_price(jobs: Iterable[Asked]) -> Iterator[Price]:
 def _price(asked: Asked, scan: Callable[[JobConfig], Scan]) -> Price:
     if asked.kind != "train":
         return Price(asked.name, asked.kind)
-    from trainer.preflight import cost, plan_of
+    from trainer.planning import plan_of
+    from trainer.preflight import cost
 
     job = job_of(asked.text)
     try:

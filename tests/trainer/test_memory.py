@@ -8,10 +8,14 @@ from trainer.core import events
 from trainer.core.device import Plan, Thrift
 from trainer.core.errors import ConfigError, ResourceError, RunError
 from trainer.engine.bank import Bank, Row
-from trainer.engine.memory import fitted, phases, tiers
+from trainer.engine.memory import fitted, phases, rendering, tiers
 from trainer.engine.sampling import Recipe, encode, render_arrays, use_lora
+from trainer.families.flux import FluxConfig
 from trainer.families.folder import ModelFolder
-from trainer.preflight import plan_of, preflight
+from trainer.job.memory import MemoryConfig
+from trainer.networks.held import HeldLinear
+from trainer.planning import plan_of, plan_to_render
+from trainer.preflight import preflight
 from trainer.weights.files import read
 
 GIB = 2**30
@@ -124,10 +128,95 @@ def test_a_target_chooses_the_fastest_plan_that_fits(large):
 def test_each_tier_takes_less_than_the_one_before(large):
     job, outline = large
     plan = Plan("cuda", "bf16", thrift=Thrift(staged=True))
-    peaks = [phases(job, tier, outline).peak for tier in tiers(job, plan)]
+    peaks = [phases(job, tier, outline).peak for tier in tiers(job.memory.thrift, plan)]
     first = peaks[:4]
     assert first == sorted(first, reverse=True)
     assert len(set(first)) == 4
+
+
+def test_where_4_bits_do_not_work_a_target_is_met_by_8_bits_and_waiting_weights(large):
+    job, outline = large
+    plan = Plan("cuda", "bf16", thrift=Thrift(staged=True))
+    chosen = fitted(job, plan, outline, 10 * GIB, four_bits=False)
+    assert (chosen.thrift.base, chosen.thrift.text) == ("int8", "int8")
+    assert chosen.thrift.offload > 0
+
+
+def test_a_picture_is_rendered_on_weights_that_fit_the_run_s_target(large, monkeypatch):
+    job, outline = large
+    monkeypatch.setattr(type(job.model), "outline", lambda self, targets: outline)
+    plan = Plan("cuda", "bf16")
+    monkeypatch.setattr("trainer.core.device.plan", lambda *given, **more: plan)
+    monkeypatch.setattr("trainer.networks.held.four_bits_problem", lambda device: None)
+    chosen = {
+        gib: plan_to_render(job.model, MemoryConfig(target_gib=gib), "cuda", "bf16")
+        for gib in (48, 24, 12)
+    }
+    bits = {gib: one.thrift.base for gib, one in chosen.items()}
+    assert bits == {48: "plain", 24: "int8", 12: "nf4"}
+    for gib, one in chosen.items():
+        assert rendering(one, outline, job.model.resolution) <= gib * GIB
+    least = plan_to_render(job.model, MemoryConfig(target_gib=1), "cuda", "bf16")
+    assert least.thrift.offload == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"memory": {"base": "nf4", "offload": 0.5}}, "memory.offload"),
+        ({"compute": {"attention": "bogus"}}, "compute.attention"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(make_job, monkeypatch, changes, where):
+    monkeypatch.setattr(ModelFolder, "part", None)
+    with pytest.raises(ConfigError) as raised:
+        plan_of(make_job(**changes))
+    assert raised.value.where == where
+    assert "Linear4bit" not in str(raised.value)
+    assert "_sage" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("bits", "most"), [("int8", 0.02), ("fp8", 0.05), ("nf4", 0.12)])
+def test_t5_in_fewer_bits_says_nearly_the_same(bits, most):
+    def words(held):
+        plan = Plan("cpu", "bf16", thrift=Thrift(text=held))
+        model = FluxConfig(kind="flux", base="demo").load(plan)
+        with torch.no_grad():
+            return model.encode_captions(("a red apple",))["encoder_hidden_states"].float()
+
+    plain = words("plain")
+    off = (words(bits) - plain).norm() / plain.norm()
+    assert 0 < off < most
+
+
+def test_t5_s_widest_layer_computes_in_fp32_where_the_rest_is_fp16():
+    folder = ModelFolder.find("demo", pipeline="FluxPipeline")
+    plan = Plan("cpu", "fp16", thrift=Thrift(text="nf4"))
+    t5 = folder.part("text_encoder_2", plan)
+    (path, layer) = next((p, m) for p, m in t5.named_modules() if p.endswith("wo"))
+    assert isinstance(layer, HeldLinear), path
+    answer = layer(torch.full((1, layer.in_features), 3e4, dtype=torch.float16))
+    assert answer.dtype == torch.float32
+    assert answer.isfinite().all()
+
+
+def test_words_that_were_encoded_in_other_bits_are_not_taken_from_the_cache(make_job):
+    keys = {
+        held: make_job().model.load(Plan("cpu", "fp32", thrift=Thrift(text=held))).text_key
+        for held in ("plain", "int8", "nf4")
+    }
+    assert len(set(keys.values())) == 3
+
+
+def test_settings_that_mean_nothing_here_are_told(make_job, tiny_flux):
+    from trainer.data.folder import scan
+
+    flow = {"sampling": "uniform", "mean": 2.0}
+    model = {"kind": "flux", "base": str(tiny_flux), "resolution": 64, "flow": flow}
+    job = make_job(memory={"offload": 0.5}, model=model)
+    told = " ".join(preflight(job, plan_of(job), scan(job.dataset)).warnings)
+    assert "memory.offload saves nothing on the CPU" in told
+    assert "model.flow.mean" in told
 
 
 def test_a_target_that_no_plan_meets_is_refused_with_the_least_that_would_do(make_job):

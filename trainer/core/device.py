@@ -17,6 +17,8 @@ Bits = Literal["plain", "int8", "fp8", "nf4"]
 
 PRECISION = "number format (compute.precision)"
 """What a checkpoint and its errors call it."""
+_MOST_TOGETHER, _PIXELS_TOGETHER = 4, 1024 * 1024
+"""Pictures, and pixels of all of them, that a card encodes together."""
 DEVICE, PRECISION_NAME = "SWEETSPOT_DEVICE", "SWEETSPOT_PRECISION"
 """Variables of the environment that say what "auto" means on this machine."""
 
@@ -69,6 +71,13 @@ class Plan:
         held = {"weights": self.thrift.base, "words": self.thrift.text}
         told = [f"{bits} {name}" for name, bits in held.items() if bits != "plain"]
         return self.precision + (f" with {' and '.join(told)}" if told else "")
+
+    @property
+    def words_format(self) -> str:
+        """The number format of the text encoders, for keys of what they made."""
+        bits = self.thrift.text
+        doubled = "+" if bits == "nf4" and self.thrift.double else ""
+        return self.precision if bits == "plain" else f"{self.precision}:{bits}{doubled}"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -191,6 +200,11 @@ def _require_card(device: str) -> None:
             where="compute.device",
             hint="'cuda:0' is the first",
         )
+
+
+def pictures_together(device: str, area: int) -> int:
+    """How many pictures of so many pixels are encoded, or rendered for the class, together."""
+    return 1 if device == "cpu" else max(1, min(_MOST_TOGETHER, _PIXELS_TOGETHER // area))
 
 
 def choose(device: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.core.device import pictures_together
 from trainer.core.errors import DatasetError
 from trainer.core.files import hash_text, require_space
 from trainer.data.bucket import Frame, Framed, apply
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from trainer.families.base import LoadedModel
     from trainer.job.pictures import DatasetConfig
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when the same picture, cut and model would give another tensor than before."""
 
 _BATCH = 4
@@ -90,12 +92,13 @@ def cache_latents(
     """
     cache = Cache(folder, _namespace("latents", model.image_key))
     latents = Latents(cache, config.background.lower())
-    together = _together(model)
+    largest = max((math.prod(one.frame.size) for one in framed), default=1)
+    together = pictures_together(model.plan.device, largest)
     batches = [some for some in _batches(framed, together) if latents.lack(some, config.flip)]
     left = sum(map(len, batches))
     done, first = len(framed) - left, True
     tell = paced(progress)
-    for some, images in _decoded(batches, config, threads=min(4, together)):
+    for some, images in _decoded(batches, config, threads=_together(model)):
         if latents.lack(some, config.flip):
             _encode_pictures(model, some, images, latents, config.flip)
             if first:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer.core.errors import ResourceError
 from trainer.engine.memory import GIB, memory_in_words, phases, tiers
+from trainer.networks.held import four_bits_problem
 
 if TYPE_CHECKING:
     from trainer.core.device import Plan
@@ -35,7 +36,7 @@ def crowded(job: JobConfig, plan: Plan, step: int, said: BaseException, kept: st
 def _thriftier(job: JobConfig, plan: Plan, most: int) -> str:
     """The next tier's settings and what it takes, as a hint; empty when this is the last."""
     outline = job.model.outline(job.adapter.targets)
-    for tier in tiers(job, plan):
+    for tier in tiers(job.memory.thrift, plan, four_bits=four_bits_problem(plan.device) is None):
         needed = phases(job, tier, outline).steps
         if needed < 0.95 * most:
             same = tier.thrift.base == plan.thrift.base

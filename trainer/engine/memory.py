@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trainer.core.device import Thrift
+from trainer.core.device import Thrift, pictures_together
 from trainer.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
     thrift = plan.thrift
     texts = [name for name in outline.weights if name.startswith("text")]
     words = sum(_held(outline, name, thrift.text, wide, double=thrift.double) for name in texts)
-    vae = wide * outline.weights.get("vae", 0)
+    wide_vae = 4 if outline.wide_vae else wide
+    vae = wide_vae * outline.weights.get("vae", 0)
     (network,) = (name for name in outline.weights if name not in (*texts, "vae"))
     weights = _held(outline, network, thrift.base, wide, double=thrift.double)
     if plan.device != "cpu":
@@ -80,7 +81,8 @@ def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
         weights *= 2
     made = wide * _MADE[thrift.base] * outline.largest
     kept, adapter = _kept(job, plan, outline) + made, _adapter(job, outline)
-    encode = _ENCODE * wide * _FIRST_LEVEL * job.model.resolution**2
+    area = job.model.resolution**2
+    encode = _ENCODE * wide_vae * _FIRST_LEVEL * area * pictures_together(plan.device, area)
     live = words if job.text_encoder.train or job.dataset.captions_vary else 0
     rendering = weights if job.prior.enabled and job.prior.folder is None else 0
     own = OWN if thrift.staged else OWN + words + vae + weights
@@ -98,9 +100,10 @@ def _held(outline: Outline, part: str, bits: Bits, wide: int, *, double: bool) -
     count = outline.weights[part]
     if bits == "plain":
         return wide * count
-    holdable = outline.holdable[part]
+    holdable, delicate = outline.holdable[part], outline.delicate.get(part, 0)
     each = _DOUBLE if bits == "nf4" and double else _BITS[bits]
-    return wide * (count - holdable) + int(holdable * each / 8)
+    fewer = (holdable - delicate) * each + delicate * _BITS["int8"]
+    return wide * (count - holdable) + int(fewer / 8)
 
 
 def _held_alone(outline: Outline, part: str, bits: Bits, wide: int) -> int:
@@ -177,30 +180,37 @@ def _recomputed(plan: Plan) -> str:
     return " (recomputed)" if share == 1 else f" ({share:.0%} of blocks recomputed)"
 
 
-def tiers(job: JobConfig, plan: Plan) -> Iterator[Plan]:
-    """Plans from the fastest to the thriftiest; each gives up a little more than the one before."""
-    asked = job.memory.thrift
-    offloads = (0.0,) if plan.device == "cpu" else (0.0, 0.5, 1.0)
+def tiers(asked: Thrift, plan: Plan, *, four_bits: bool = True) -> Iterator[Plan]:
+    """Plans from the fastest to the thriftiest; each gives up a little more than the one before.
+
+    Args:
+        asked: What is given up in any case.
+        plan: Of the device.
+        four_bits: Whether nf4 works there.
+    """
     staged = replace(plan, thrift=replace(asked, staged=True))
     yield staged
     yield replace(staged, checkpointing=True)
-    choices: tuple[Bits, ...] = ("int8", "nf4")
-    for bits in choices:
-        thrift = replace(staged.thrift, base=bits, text=bits)
-        yield replace(staged, packed=False, checkpointing=True, thrift=thrift)
-    for share in offloads[1:]:
-        thrift = replace(staged.thrift, base="int8", text="nf4", offload=share)
+    least: tuple[Bits, ...] = ("int8", "nf4") if four_bits else ("int8",)
+    held: list[tuple[Bits, Bits, float]] = [("int8", "int8", 0.0)]
+    held += [("nf4", text, 0.0) for text in least if four_bits]
+    if plan.device != "cpu":
+        held += [("int8", "int8", 0.5), *(("int8", text, 1.0) for text in least)]
+    for base, text, offload in held:
+        thrift = replace(staged.thrift, base=base, text=text, offload=offload)
         yield replace(staged, packed=False, checkpointing=True, thrift=thrift)
 
 
-def fitted(job: JobConfig, plan: Plan, outline: Outline, target: int) -> Plan:
+def fitted(
+    job: JobConfig, plan: Plan, outline: Outline, target: int, *, four_bits: bool = True
+) -> Plan:
     """The fastest plan whose peak is at most `target` bytes.
 
     Raises:
         ConfigError: None is; tells the least that would do.
     """
     least = None
-    for tier in tiers(job, plan):
+    for tier in tiers(job.memory.thrift, plan, four_bits=four_bits):
         peak = phases(job, tier, outline).peak
         if peak <= target:
             return tier
@@ -212,6 +222,34 @@ def fitted(job: JobConfig, plan: Plan, outline: Outline, target: int) -> Plan:
         where="memory.target_gib",
         hint=_smaller(job),
     )
+
+
+def rendering(plan: Plan, outline: Outline, side: int) -> int:
+    """Bytes while pictures of this side are rendered, with every part in memory."""
+    wide = 4 if plan.precision == "fp32" else 2
+    thrift = plan.thrift
+    total = OWN + _ENCODE * (4 if outline.wide_vae else wide) * _FIRST_LEVEL * side**2
+    for part in outline.weights:
+        if part == "vae":
+            total += (4 if outline.wide_vae else wide) * outline.weights[part]
+            continue
+        bits = thrift.text if part.startswith("text") else thrift.base
+        total += _held(outline, part, bits, wide, double=thrift.double)
+        if not part.startswith("text") and plan.device != "cpu":
+            total -= int(thrift.offload * _held_alone(outline, part, bits, wide))
+    return total
+
+
+def fitted_to_render(
+    asked: Thrift, plan: Plan, outline: Outline, side: int, target: int, *, four_bits: bool
+) -> Plan:
+    """The fastest plan that renders in at most `target` bytes, else the thriftiest there is."""
+    found = [
+        replace(tier, checkpointing=False, thrift=replace(tier.thrift, staged=False))
+        for tier in tiers(asked, plan, four_bits=four_bits)
+    ]
+    fitting = (tier for tier in found if rendering(tier, outline, side) <= target)
+    return next(fitting, min(found, key=lambda tier: rendering(tier, outline, side)))
 
 
 def _smaller(job: JobConfig) -> str:

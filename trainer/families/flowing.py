@@ -49,6 +49,16 @@ class FlowConfig(Config):
     noisy pictures most (`picture`: the error of the picture that the answer means, which is what
     Diffusers' and sd-scripts' trainers of Stable Diffusion 3 minimise)."""
 
+    def unused(self) -> list[str]:
+        """Sentences on settings that are set and mean nothing beside the others."""
+        plain = FlowConfig()
+        if self.sampling != "uniform" or (self.mean, self.spread) == (plain.mean, plain.spread):
+            return []
+        return [
+            "model.flow.mean and model.flow.spread are for logit-normal times; even ones "
+            "have neither"
+        ]
+
 
 def shift(asked: float | None, made: Any, places: int) -> float:
     """How far times are pushed towards noise: as asked, else as is rendered at so many places."""

@@ -71,16 +71,23 @@ def measure(
         latent=cached[0],
         caption=cached[1],
         holdable={name: sum(_holdable(part)) for name, part in parts.items()},
+        delicate={name: sum(_holdable(part, delicate=True)) for name, part in parts.items()},
         largest=max(_holdable(denoiser), default=0),
         recomputed=sum(kept.outside.values()),
         block=max(kept.blocks, default=0),
     )
 
 
-def _holdable(network: nn.Module) -> list[int]:
+def _holdable(network: nn.Module, *, delicate: bool = False) -> list[int]:
+    """Weights of each layer that can be held in fewer bits; of the delicate ones only."""
+    from trainer.families.reading import delicate as is_delicate
     from trainer.networks.held import suits
 
-    return [m.weight.numel() for path, m in network.named_modules() if suits(path, m)]
+    return [
+        m.weight.numel()
+        for path, m in network.named_modules()
+        if suits(path, m) and (not delicate or is_delicate(network, path))
+    ]
 
 
 class _Kept:

@@ -24,6 +24,8 @@ class Outline:
         warnings: What may go wrong with this model.
         holdable: Weights of each part that can be held in fewer bits, of those in `weights`.
         largest: Weights of the denoiser's largest layer that can be held in fewer bits.
+        delicate: Of `holdable`, those that are held in int8 whatever fewer bits are asked.
+        wide_vae: The VAE computes in fp32 where the rest is fp16.
         recomputed: Of `kept`, what is still kept when all blocks are recomputed.
         block: What the largest block keeps, recomputed or not.
         heights: How densely training draws times, at the middles of as many equal parts from
@@ -43,6 +45,8 @@ class Outline:
     warnings: tuple[str, ...] = ()
     holdable: dict[str, int] = field(default_factory=dict)
     largest: int = 0
+    delicate: dict[str, int] = field(default_factory=dict)
+    wide_vae: bool = False
     recomputed: int = 0
     block: int = 0
     heights: tuple[float, ...] = ()

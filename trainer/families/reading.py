@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.core.device import trim_memory
 from trainer.core.errors import ModelError
+from trainer.families.shards import find_shards
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
 """Any of these makes a tokenizer whole, if it is of a kind that reads them."""
-_WEIGHTS = ("diffusion_pytorch_model", "model")
 _ALIGNED = 64
 """Bytes at whose multiples torch puts memory. A tensor that still lies in its mapped file may not
 be at one, and matrix products then round otherwise than with the same weights elsewhere."""
@@ -62,20 +61,22 @@ def placed(network: Any, plan: Plan, waiting: float) -> Any:
 
 def hold_all(network: Any, plan: Plan, bits: Bits) -> None:
     """Exchange all layers that are worth it for ones that hold their weights in fewer bits."""
-    from trainer.networks.held import hold, suits
+    from trainer.networks.held import suits
 
     for name, layer in list(network.named_modules()):
         if suits(name, layer):
             weight = layer.weight.data
-            held = hold(layer, weight, bits, double=plan.thrift.double, device=plan.device)
+            held = _held(network, name, weight, plan, bits)
             held.bias = layer.bias
             layer.weight.data = weight.new_empty(0)
             _exchange(network, name, held)
 
 
 def _at_once(cls: Any, path: Path, dtype: Any) -> Any:
+    shards = find_shards(path)
     network, told = cls.from_pretrained(
         path,
+        variant=shards.variant if shards else None,
         torch_dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
@@ -83,7 +84,7 @@ def _at_once(cls: Any, path: Path, dtype: Any) -> Any:
     )
     absent = sorted(told["missing_keys"])
     if absent:
-        files = list(path.glob("*.safetensors"))
+        files = shards.files if shards else ()
         raise ModelError(
             f"{len(absent)} tensors are missing, the first is {absent[0]!r}",
             where=str(files[0] if len(files) == 1 else path),
@@ -152,7 +153,7 @@ def fill(
     """
     import torch
 
-    from trainer.networks.held import hold, suits
+    from trainer.networks.held import suits
 
     wide = _kept_wide(network, plan)
     state: dict[str, Tensor] = {}
@@ -161,13 +162,35 @@ def fill(
         path = name.removesuffix(".weight")
         layer = network.get_submodule(path) if path != name else None
         if bits != "plain" and layer is not None and suits(path, layer):
-            weight = tensor.to(plan.dtype)
-            held = hold(layer, weight, bits, double=plan.thrift.double, device=plan.device)
+            held = _held(network, path, tensor.to(plan.dtype), plan, bits)
             _exchange(network, path, held)
         else:
             dtype = torch.float32 if wide & set(name.split(".")) else plan.dtype
             state[name] = tensor.to(dtype, copy=True)
     network.load_state_dict(state, strict=False, assign=True)
+
+
+def _held(network: Any, path: str, weight: Tensor, plan: Plan, bits: Bits) -> Any:
+    """The layer of this path with its weight in `bits`.
+
+    T5 casts what goes into some layers to the format of their weight, int8 excepted: these are
+    held in int8 whatever is asked, and compute in fp32 where they overflow fp16.
+    """
+    from trainer.networks.held import HeldLinear, hold
+
+    kept_apart = delicate(network, path)
+    layer = network.get_submodule(path)
+    kind: Bits = "int8" if kept_apart else bits
+    held = hold(layer, weight, kind, double=plan.thrift.double, device=plan.device)
+    if kept_apart and isinstance(held, HeldLinear):
+        held.wide = plan.precision == "fp16"
+    return held
+
+
+def delicate(network: Any, path: str) -> bool:
+    """Whether a layer is one that its library would keep in fp32."""
+    kept = getattr(network, "_keep_in_fp32_modules", None) or ()
+    return bool(set(kept) & set(path.split(".")))
 
 
 def _kept_wide(network: Any, plan: Plan) -> set[str]:
@@ -182,14 +205,8 @@ def _exchange(network: Any, path: str, layer: Any) -> None:
 
 def _files(path: Path) -> list[Path]:
     """The weight files: one, or those that an index lists."""
-    for stem in _WEIGHTS:
-        if (path / f"{stem}.safetensors").is_file():
-            return [path / f"{stem}.safetensors"]
-        index = path / f"{stem}.safetensors.index.json"
-        if index.is_file():
-            listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [path / name for name in sorted(set(listed))]
-    return []
+    shards = find_shards(path)
+    return list(shards.files) if shards else []
 
 
 def _names(file: Path) -> list[str]:

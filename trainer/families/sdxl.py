@@ -162,6 +162,10 @@ class SdxlConfig(UnetConfig):
         seen = rf"(?!.*layers\.{last}\.){CLIP_ATTENTION}"
         return {**super().text_targets(encoders), "text_encoder": seen}
 
+    @classmethod
+    def widens(cls, vae: Any) -> bool:
+        return bool(vae.force_upcast)
+
     def check(self, folder: ModelFiles, unet: Any, encoders: Mapping[str, Any]) -> None:
         where = folder.told_in("unet")
         layers = unet.layers_per_block
@@ -218,7 +222,8 @@ class Sdxl(Unet):
 
         The published VAE's activations pass fp16's largest number, and its latents are NaN then.
         """
-        if self.plan.precision != "fp16" or not self._folder.settings("vae").force_upcast:
+        vae = self._folder.settings("vae")
+        if self.plan.precision != "fp16" or not SdxlConfig.widens(vae):
             return self.plan
         self.warnings += (
             "the VAE of this model overflows in fp16 (force_upcast), so it computes in fp32, which "

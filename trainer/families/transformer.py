@@ -68,7 +68,7 @@ class TransformerConfig(ModelConfig):
             text_adapted={name: adapted(parts[name], CLIP_ATTENTION) for name in self.clips},
             facts={"timesteps": sketch(self.flow, pushed)},
             heights=densities(self.flow, pushed),
-            warnings=(*folder.notes, *self.warnings(made)),
+            warnings=(*folder.notes, *self.flow.unused(), *self.warnings(made)),
         )
 
     def readers(self, folder: ModelFiles) -> dict[str, str]:
@@ -129,7 +129,7 @@ class Transformer(LoadedModel):
         self.tokenizers = tokenizers(folder, readers, made, length)
         self.image_key = folder.fingerprint("vae") + f":{plan.precision}"
         told = map(folder.fingerprint, (*readers, *readers.values()))
-        self.text_key = hash_text(*told, str(length)) + f":{plan.precision}"
+        self.text_key = hash_text(*told, str(length)) + f":{plan.words_format}"
         self.render_key = f"{folder.fingerprint('scheduler')}:{type(self.scheduler).__name__}"
         self.native_side, self.size_step = made["vae"].sample_size, size_step(made["vae"])
         self.base_hash = folder.fingerprint("transformer")

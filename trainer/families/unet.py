@@ -96,6 +96,7 @@ class UnetConfig(ModelConfig):
         return replace(
             outline,
             text_adapted={name: adapted(text, patterns[name]) for name, text in texts.items()},
+            wide_vae=self.widens(vae.config),
             warnings=folder.notes,
         )
 
@@ -103,6 +104,11 @@ class UnetConfig(ModelConfig):
     def text_targets(cls, encoders: Mapping[str, Any]) -> dict[str, str]:
         """What of each text encoder can learn, as `LoadedModel.text_targets`."""
         return dict.fromkeys(encoders, CLIP_ATTENTION)
+
+    @classmethod
+    def widens(cls, vae: Any) -> bool:
+        """Whether a VAE of this configuration computes in fp32 where the rest is fp16."""
+        return False
 
     def check(self, folder: ModelFiles, unet: Any, encoders: Mapping[str, Any]) -> None:
         """Refuse a UNet, by its configuration, that only looks like the family's.
@@ -144,7 +150,7 @@ class Unet(LoadedModel):
         self.prediction = cast("Prediction", self.scheduler.config.prediction_type)
         self.image_key = folder.fingerprint("vae") + f":{self._vae_plan.precision}"
         words = (name for pair in config.encoders.items() for name in pair)
-        self.text_key = hash_text(*map(folder.fingerprint, words)) + f":{plan.precision}"
+        self.text_key = hash_text(*map(folder.fingerprint, words)) + f":{plan.words_format}"
         made = f"{type(self.scheduler).__name__}:{self.prediction}"
         self.render_key = f"{folder.fingerprint('scheduler')}:{made}"
         self.native_side, self.size_step = _sides(self._unet_config, folder.settings("vae"))

@@ -43,15 +43,19 @@ class HeldLinear(nn.Linear):
         scale: `(out, 1)` fp32; one number where there is no scale.
         fetch: Brings the weight to a device; another one may have started it beforehand.
         waits: The weight stays in main memory wherever the layer is moved.
+        wide: Computes and answers in fp32, whatever its input is.
     """
 
     scale: Tensor
     fetch: Callable[[Tensor, torch.device], Tensor]
 
     waits: bool = False
+    wide: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast("Tensor", _Product.apply(x, self, self.bias))
+        x = x.float() if self.wide else x
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return cast("Tensor", _Product.apply(x, self, bias))
 
     def wait(self, *, pinned: bool) -> None:
         """Keep the weight in main memory from now on; `pinned` makes a card fetch it faster."""
@@ -134,21 +138,22 @@ def hold_plain(layer: nn.Linear) -> HeldLinear:
     return held
 
 
-def require_bits(bits: Bits, device: str) -> None:
+def require_bits(bits: Bits, device: str, where: str) -> None:
     """Refuse a way of holding weights that does not work here.
 
     Raises:
         ConfigError: bitsandbytes is missing, or cannot do this on the device.
     """
-    if bits != "nf4":
+    problem = four_bits_problem(device) if bits == "nf4" else None
+    if bits == "fp8" and device.startswith("mps"):
+        problem = "Apple's GPU knows no 8-bit floating-point numbers"
+    if problem is None:
         return
-    problem = four_bits_problem(device)
-    if problem is not None:
-        raise ConfigError(
-            f"weights in 4 bits do not work here ({problem})",
-            where="memory.base",
-            hint="'int8', which takes twice the memory and works on every device",
-        )
+    name = "4 bits" if bits == "nf4" else "fp8"
+    more = ", which takes twice the memory and works on every device" if bits == "nf4" else ""
+    raise ConfigError(
+        f"weights in {name} do not work here ({problem})", where=where, hint=f"'int8'{more}"
+    )
 
 
 def four_bits_problem(device: str) -> str | None:

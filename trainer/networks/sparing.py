@@ -123,6 +123,26 @@ class Courier:
             self._ahead[number] = self._weights[number].to(device, non_blocking=True)
 
 
+def require_attention(backend: str) -> None:
+    """Refuse a way to compute attention that Diffusers does not know.
+
+    Raises:
+        ConfigError: It does not; tells those that it does.
+    """
+    if backend == "auto":
+        return
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    known = [one.value for one in AttentionBackendName]
+    if backend not in known:
+        shown = sorted(name for name in known if not name.startswith("_"))
+        raise ConfigError(
+            f"there is no attention {backend!r}",
+            where="compute.attention",
+            hint=f"'auto', or one of Diffusers': {', '.join(shown)}",
+        )
+
+
 def attend_by(network: Any, backend: str) -> None:
     """Let attention be computed by one of Diffusers' backends, such as "flash" or "sage".
 

@@ -63,6 +63,8 @@ class AdamwConfig(OptimizerConfig):
                 cls = PagedAdamW8bit if paged else AdamW8bit
                 return cls(groups, betas=betas, weight_decay=self.weight_decay)
             notice(f"8-bit AdamW is not usable here ({problem}); plain AdamW is used instead")
+        elif self.paged:
+            notice("optimizer.paged is for optimizer.eight_bit = true; the plain state stays put")
         from torch.optim import AdamW
 
         return AdamW(groups, betas=betas, weight_decay=self.weight_decay, fused=True)

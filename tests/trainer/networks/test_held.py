@@ -127,8 +127,9 @@ def test_where_bitsandbytes_is_missing_8_bits_are_offered(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)
     assert four_bits_problem("cpu") is not None
     with pytest.raises(ConfigError, match="4 bits do not work here") as raised:
-        require_bits("nf4", "cpu")
+        require_bits("nf4", "cpu", where="memory.text")
     assert "'int8'" in raised.value.hint
+    assert raised.value.where == "memory.text"
 
 
 @pytest.mark.parametrize("bits", ["plain", "int8"])
