@@ -21,13 +21,14 @@ from trainer.core import toml
 from trainer.core.errors import STOPPED, ConfigError
 from trainer.core.trees import merge
 from trainer.job.layers import Layer, settle
+from trainer.job.preset import About
 
 out = Console()
 err = Console(stderr=True)
 
 
 def search(
-    job: Annotated[Path | None, typer.Argument(help="A job in TOML, with [search].")] = None,
+    job: Annotated[Path | None, typer.Argument(help=r"A job in TOML, with \[search].")] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(help="adapter.rank=4,8,16 or optimizer.learning_rate=1e-4:1e-2:log"),
@@ -55,6 +56,8 @@ def search(
     new = bool(job or preset or override)
     if (resume is None) != new or (resume and (vary or also or trials)):
         raise typer.BadParameter("give a job, or --resume with a search's folder and nothing else")
+    if keep:
+        _require_free(keep)
     asked = (
         Search.open(resume)
         if resume
@@ -91,15 +94,38 @@ def _created(
     if not isinstance(asked, dict):
         raise ConfigError("[search] is no table", where=str(job))
     config = toml.parse(SearchConfig, merge({"space": {}}, asked) | changes)
-    for name in config.presets:
-        library.find(name)
     return Search.create(settle([Layer("the search's defaults", BELOW), *layers]), config)
+
+
+def _require_free(name: str) -> None:
+    """Refuse a name before the trials, not after them.
+
+    Raises:
+        ConfigError: It is no name for a preset, or one's own presets have it.
+    """
+    try:
+        toml.parse(About, {"name": name})
+    except ConfigError:
+        raise ConfigError(
+            f"{name!r} is no name for a preset",
+            where="--keep",
+            hint="letters, digits, dots, dashes and underscores, at most 64; the first no sign",
+        ) from None
+    if library.holds(name):
+        raise ConfigError(
+            f"you have a preset {name!r} already", where="--keep", hint="another name"
+        )
 
 
 def _keep(asked: Search, told: Found, name: str, place: Console) -> None:
     made = winner(asked, told, name)
     if made is None:
-        raise ConfigError("no trial has a score, so there is no winner to keep", where="--keep")
+        raise ConfigError(
+            f"there is no winner to keep. {headline(told)}",
+            where="--keep",
+            hint="other values in search.space, or a job with more steps",
+        )
+    _require_free(name)
     _say(place, f"kept the winner as preset {name!r}: {library.save(made)}")
 
 

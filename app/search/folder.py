@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import filelock
 import tomlkit
 
+from app.search.first import firsts
 from app.search.space import SearchConfig, Space, space_of
 from trainer.core import toml
 from trainer.core.errors import ConfigError, RunError
@@ -42,6 +43,8 @@ BELOW: Tree = {
     "analysis": {"fine": False},
 }
 """What a search does unless the job says otherwise: it holds pictures back, and saves time."""
+COPY = "copy"
+"""Marks a trial that was drawn with the settings of an earlier one, and was not trained."""
 _WARM_UP = 3
 """Tenths of a run before which no trial is stopped for its validation loss."""
 
@@ -57,11 +60,12 @@ class Search:
         """Make a new folder. The job's seed is settled, so that all trials hold back the same.
 
         Raises:
-            ConfigError: What varies cannot, or the job lets nothing be judged.
+            ConfigError: What varies cannot, a preset cannot be tried, or the job lets nothing be
+                judged.
             ResourceError: The folder cannot be written.
         """
-        space_of(config.space, job)
         require_judged(job.job)
+        firsts(config.presets, space_of(config.space, job), job)
         stem = f"search-{date.today().isoformat()}-{job.job.name}"
         path = make_folder(job.job.runs.absolute(), stem, ("runs",))
         settled = job.job

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.search.folder import Search
+from app.search.folder import COPY, Search
+from app.search.space import key_of
 from trainer.core.files import write_atomically
 from trainer.job.preset import About, Preset, of_job
 from trainer.job.run import Run
@@ -69,12 +70,20 @@ class Found:
         first: The job as it stood, where the search tried it.
         importance: Setting -> its share of what mattered, the most first; empty when there are
             too few trials, or they score alike.
+        whole: How many settings the space holds, where the search tried them all before it had
+            its trials; 0 otherwise.
     """
 
     rows: tuple[Row, ...]
     best: Row | None
     first: Row | None
     importance: dict[str, float]
+    whole: int = 0
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best is better than the base model."""
+        return self.best is not None and (self.best.mean or 0.0) > 0
 
 
 def found(search: Search) -> Found:
@@ -84,14 +93,22 @@ def found(search: Search) -> Found:
         RunError: The study is gone or damaged.
     """
     study = search.study()
-    trials = study.get_trials(deepcopy=False)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if COPY not in trial.user_attrs]
     rows = _with_scores([_row(trial) for trial in trials if trial.state.name != "WAITING"])
     done = [row for row in rows if row.score is not None and row.again is None]
     most = [row for row in done if len(row.scores) > 1] or done
     best = max(most, key=lambda row: row.mean or 0.0, default=None)
     stood = search.space.of(search.job.job)
     first = next((row for row in done if row.values == stood), None)
-    return Found(rows, best, first, _importance(trials, done))
+    return Found(rows, best, first, _importance(trials, done), _whole(search, rows))
+
+
+def _whole(search: Search, rows: Sequence[Row]) -> int:
+    settings = search.space.count()
+    tried = {key_of(row.values) for row in rows if row.again is None}
+    if settings is None or settings >= search.config.trials or len(tried) < settings:
+        return 0
+    return settings
 
 
 def _with_scores(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -134,10 +151,20 @@ def headline(told: Found) -> str:
     """What came out, in one or two sentences."""
     if told.best is None or told.best.score is None:
         return "No trial has a score yet."
-    said = ", ".join(f"{path} = {shown(value)}" for path, value in told.best.values.items())
-    best = f"Trial {told.best.number} is best: {said}; the loss on held-out pictures falls by "
-    best += f"{_in_percent(told.best)}, and {told.best.kept} is kept."
-    if told.first is told.best:
+    whole = f" All {told.whole} settings of the space were tried." if told.whole else ""
+    return f"{_best_of(told, told.best)}{whole}"
+
+
+def _best_of(told: Found, row: Row) -> str:
+    if not told.learned:
+        return (
+            f"No trial learned anything beyond the base model: the best, trial {row.number}, "
+            f"lowers the loss on held-out pictures by {_in_percent(row)}."
+        )
+    said = ", ".join(f"{path} = {shown(value)}" for path, value in row.values.items())
+    best = f"Trial {row.number} is best: {said}; the loss on held-out pictures falls by "
+    best += f"{_in_percent(row)}, and {row.kept} is kept."
+    if told.first is row:
         return f"{best} That is the job as it stood."
     if told.first is None or told.first.score is None:
         return best
@@ -160,8 +187,8 @@ def mattered(told: Found) -> str:
 
 
 def winner(search: Search, told: Found, name: str) -> Preset | None:
-    """The best trial's job as a preset; None when no trial has a score."""
-    if told.best is None:
+    """The best trial's job as a preset; None when no trial is better than the base model."""
+    if told.best is None or not told.learned:
         return None
     run = Run.open(search.path / told.best.run)
     about = About(
@@ -203,7 +230,7 @@ def write(search: Search) -> Path:
         plots=[_plot(axis.path, told) for axis in search.space.axes],
         shown=shown,
         report=lambda row: _report(search, row),
-        best=told.best.number if told.best else None,
+        best=told.best.number if told.best and told.learned else None,
     )
     path = search.path / "report.html"
     write_atomically(path, text)

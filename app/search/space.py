@@ -11,15 +11,19 @@ The same on the command line: `--vary adapter.rank=4,8,16`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from random import Random
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
+from app.search.axis import Choices, Range, Value, axis_of
 from trainer.core import toml
 from trainer.core.errors import ConfigError
-from trainer.core.schema import Config, FieldSpec, describe
+from trainer.core.schema import Config, describe
 from trainer.core.trees import Tree, flat, nested
 from trainer.job.config import JobConfig
 from trainer.job.layers import Layer, Layered, settle
@@ -28,7 +32,6 @@ from trainer.job.shareable import shareable
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-Value = int | float | str | bool
 _FOLLOWS = "="
 
 
@@ -68,56 +71,6 @@ class SearchConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """One of several values."""
-
-    path: str
-    values: tuple[Value, ...]
-
-    def suggest(self, trial: Trial) -> Value:
-        """The trial's value."""
-        found: Any = trial.suggest_categorical(self.path, self.values)
-        return cast("Value", found)
-
-    def probes(self) -> Sequence[Value]:
-        """Values that a job must be able to have."""
-        return self.values
-
-    def nearest(self, value: Any) -> Value | None:
-        """The value as the search can try it; None when it cannot."""
-        return value if value in self.values else None
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Any number from one to another."""
-
-    path: str
-    low: float
-    high: float
-    log: bool
-    step: float | None
-    whole: bool
-
-    def suggest(self, trial: Trial) -> Value:
-        """The trial's value."""
-        if self.whole:
-            step = 1 if self.log else int(self.step or 1)
-            low, high = int(self.low), int(self.high)
-            return trial.suggest_int(self.path, low, high, step=step, log=self.log)
-        return trial.suggest_float(self.path, self.low, self.high, step=self.step, log=self.log)
-
-    def probes(self) -> Sequence[Value]:
-        """Values that a job must be able to have."""
-        return [int(x) if self.whole else x for x in (self.low, self.high)]
-
-    def nearest(self, value: Any) -> Value | None:
-        """The value as the search can try it; None when it cannot."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if is_number and self.low <= value <= self.high else None
-
-
-@dataclass(frozen=True, slots=True)
 class Space:
     """What varies, and what follows what varies.
 
@@ -145,6 +98,21 @@ class Space:
         known = {path: value for path, value in found.items() if value is not None}
         return known if len(known) == len(found) else None
 
+    def count(self) -> int | None:
+        """How many settings there are to try; None when there is no end of them."""
+        counts = [axis.count() for axis in self.axes]
+        known = [count for count in counts if count is not None]
+        return math.prod(known) if len(known) == len(counts) else None
+
+    def draw(self, chance: Random) -> dict[str, Value]:
+        """Any settings by their paths, without those that follow."""
+        return {axis.path: axis.draw(chance) for axis in self.axes}
+
+
+def key_of(values: Mapping[str, Value]) -> str:
+    """The same for the same settings, and for no others."""
+    return json.dumps(values, sort_keys=True)
+
 
 def space_of(asked: Mapping[str, Any], job: Layered) -> Space:
     """The space of a file's or a command line's words.
@@ -170,7 +138,7 @@ def space_of(asked: Mapping[str, Any], job: Layered) -> Space:
         if isinstance(words, str) and words.startswith(_FOLLOWS):
             follows[path] = words.removeprefix(_FOLLOWS).strip()
         else:
-            axes.append(_axis(spec, words))
+            axes.append(axis_of(spec, words))
     varied = {axis.path for axis in axes}
     for path, other in follows.items():
         if other not in varied:
@@ -178,32 +146,6 @@ def space_of(asked: Mapping[str, Any], job: Layered) -> Space:
     space = Space(tuple(axes), follows)
     _require_possible(space, job)
     return space
-
-
-def _axis(spec: FieldSpec, words: Any) -> Choices | Range:
-    where = f"search.space.{spec.path}"
-    if isinstance(words, list):
-        if len(words) < 2 or len(set(map(repr, words))) < len(words):
-            raise ConfigError("needs two or more different values", where=where)
-        return Choices(spec.path, tuple(words))
-    numeric = spec.kind in ("whole", "real")
-    if not isinstance(words, dict) or not numeric or not {"low", "high"} <= set(words):
-        hint = "a list, or { low = ..., high = ... }" if numeric else "a list of values"
-        raise ConfigError(f"{words!r} says no values", where=where, hint=hint)
-    odd = set(words) - {"low", "high", "log", "step"}
-    numbers = [words[name] for name in ("low", "high", "step") if name in words]
-    if odd or any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
-        raise ConfigError(
-            f"{words!r} is no range", where=where, hint="low, high, and log = true or step"
-        )
-    low, high, log = words["low"], words["high"], bool(words.get("log"))
-    if not low < high or (log and low <= 0) or (log and "step" in words):
-        raise ConfigError(
-            f"a range from {low} to {high} cannot be drawn from",
-            where=where,
-            hint="low below high; with log, low above 0 and no step",
-        )
-    return Range(spec.path, low, high, log, words.get("step"), spec.kind == "whole")
 
 
 def _require_possible(space: Space, job: Layered) -> None:
@@ -271,6 +213,8 @@ def _words(words: str) -> Any:
         return words
     if ":" in words:
         low, high, *how = (toml.literal(part.strip()) for part in words.split(":"))
+        if len(how) > 1:
+            return words
         more = {"log": True} if how == ["log"] else {"step": how[0]} if how else {}
         return {"low": low, "high": high, **more}
     return [toml.literal(part.strip()) for part in words.split(",")]

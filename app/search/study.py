@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from itertools import count
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from app import library
 from app.alive import host, lives
-from app.search.folder import Search
+from app.search.axis import Value
+from app.search.first import firsts
+from app.search.folder import COPY, Search
+from app.search.space import Space, key_of
 from app.search.trial import Stop, StoppedError, Told, run_trial
-from trainer.core.trees import Tree, nested
-from trainer.job.layers import Layer, Layered, preset_layer, settle
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -29,6 +30,7 @@ def work(search: Search, tell: Told, stop: Stop) -> None:
         RunError: The study is gone.
     """
     _first_trials(search)
+    _tell_of_few(search, tell)
     while (trial := _take(search) or _take_again(search)) is not None:
         try:
             run_trial(search, trial, tell, stop)
@@ -44,22 +46,14 @@ def _first_trials(search: Search) -> None:
         study = search.study()
         if study.trials:
             return
-        space, job = search.space, search.job
-        firsts = [job.job]
-        for name in search.config.presets:
-            layers = [preset_layer(library.find(name)), Layer("the job", _personal(job))]
-            firsts.append(settle(layers).job)
-        for one in firsts:
-            values = space.of(one)
-            if values is not None:
-                study.enqueue_trial(values, skip_if_exists=True)
+        for values in firsts(search.config.presets, search.space, search.job):
+            study.enqueue_trial(values, skip_if_exists=True)
 
 
-def _personal(job: Layered) -> Tree:
-    """What a preset leaves open."""
-    wanted = ("model.base", "dataset.folder", "dataset.trigger", "dataset.class_word")
-    found = {o.path: o.value for o in job.origins if o.path in wanted and o.value is not None}
-    return nested(found)
+def _tell_of_few(search: Search, tell: Told) -> None:
+    settings, trials = search.space.count(), search.config.trials
+    if settings is not None and settings < trials:
+        tell(f"the space holds {settings} settings: the search ends when the whole space is tried")
 
 
 def _take(search: Search) -> Trial | None:
@@ -67,26 +61,67 @@ def _take(search: Search) -> Trial | None:
     from optuna.samplers import TPESampler
     from optuna.trial import Trial, TrialState
 
-    config = search.config
+    config, space = search.config, search.space
     with search.lock():
         study = search.study()
         for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _left(frozen.user_attrs.get("worker", {})):
                 trial = Trial(study, frozen._trial_id)
-                trial.set_user_attr("worker", _me())
+                if "values" in frozen.user_attrs or _begins(study, trial, space):
+                    trial.set_user_attr("worker", _me())
+                    return trial
+        while not _all_taken(study, config.trials, space):
+            # a seed of its own for each, else every worker would draw the same at random
+            seed = config.seed + len(_counted(study))
+            study.sampler = TPESampler(seed=seed, n_startup_trials=config.startup)
+            trial = study.ask()
+            if _begins(study, trial, space):
                 return trial
-        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        trials = study.get_trials(deepcopy=False, states=states)
-        taken = sum("again" not in frozen.user_attrs for frozen in trials)
-        if taken >= config.trials:
-            return None
-        # a seed of its own for each, else every worker would draw the same at random
-        study.sampler = TPESampler(seed=config.seed + taken, n_startup_trials=config.startup)
-        trial = study.ask()
-        trial.set_user_attr("worker", _me())
-        values = search.space.suggest(trial)
+            study.enqueue_trial(_untried(study, space, Random(seed)))
+        return None
+
+
+def _all_taken(study: Study, trials: int, space: Space) -> bool:
+    settings = space.count()
+    is_whole = settings is not None and len(_tried(study)) >= settings
+    return is_whole or len(_counted(study)) >= trials
+
+
+def _begins(study: Study, trial: Trial, space: Space) -> bool:
+    """Give a trial its settings; False where they were tried, and the trial does not count.
+
+    The sampler draws the same again in a small space. Trained with the same seed, the setting
+    would score the same.
+    """
+    from optuna.trial import TrialState
+
+    trial.set_user_attr("worker", _me())
+    values = space.suggest(trial)
+    if key_of(values) not in _tried(study):
         trial.set_user_attr("values", values)
-        return trial
+        return True
+    trial.set_user_attr(COPY, True)
+    study.tell(trial, state=TrialState.FAIL)
+    return False
+
+
+def _untried(study: Study, space: Space, chance: Random) -> dict[str, Value]:
+    tried = _tried(study)
+    draws = (space.draw(chance) for _ in count())
+    return next(values for values in draws if key_of(values) not in tried)
+
+
+def _tried(study: Study) -> set[str]:
+    """The settings of all trials that have some, as their keys."""
+    told = (frozen.user_attrs.get("values") for frozen in _counted(study))
+    return {key_of(values) for values in told if values}
+
+
+def _counted(study: Study) -> list[FrozenTrial]:
+    """The trials that were begun, without repetitions and copies."""
+    trials = study.get_trials(deepcopy=False)
+    begun = (frozen for frozen in trials if frozen.state.name != "WAITING")
+    return [frozen for frozen in begun if not {"again", COPY} & set(frozen.user_attrs)]
 
 
 def _take_again(search: Search) -> Trial | None:
@@ -125,11 +160,11 @@ def _enqueue(search: Search, study: Study, trials: Sequence[FrozenTrial]) -> Non
     some: dict[str, FrozenTrial] = {}
     for frozen in best:
         if len(some) < config.finalists:
-            some.setdefault(json.dumps(frozen.user_attrs["values"], sort_keys=True), frozen)
+            some.setdefault(key_of(frozen.user_attrs["values"]), frozen)
     stood = search.space.of(search.job.job)
     for frozen in done:
         if some and frozen.user_attrs["values"] == stood:
-            some.setdefault(json.dumps(stood, sort_keys=True), frozen)
+            some.setdefault(key_of(frozen.user_attrs["values"]), frozen)
     for shift in range(1, config.again + 1):
         for frozen in some.values():
             told = {"again": frozen.number, "shift": shift, "values": frozen.user_attrs["values"]}

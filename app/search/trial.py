@@ -53,7 +53,7 @@ def run_trial(search: Search, trial: Trial, tell: Told, stop: Stop) -> None:
     from optuna.trial import TrialState
 
     study, number = search.study(), trial.number
-    values = trial.user_attrs.get("values") or search.space.suggest(trial)
+    values = trial.user_attrs["values"]
     said = ", ".join(f"{path} = {_short(value)}" for path, value in values.items())
     again = trial.user_attrs.get("again")
     tell(f"trial {number}: {said}" if again is None else f"trial {number}: trial {again} again")
