@@ -64,16 +64,19 @@ class Catalogue:
             found: dict[str, Entry] = {}
             for entry in library.entries(problems):
                 found.setdefault(f"{entry.shelf}/{entry.preset.name}", entry)
-            first: dict[str, str] = {}
-            for ref, entry in found.items():
-                first.setdefault(entry.preset.name, ref)
-            self._rows = [_row(ref, e, first[e.preset.name]) for ref, e in found.items()]
+            named: dict[str, list[Entry]] = {}
+            for entry in found.values():
+                named.setdefault(entry.preset.name, []).append(entry)
+            self._rows = [
+                _row(ref, entry, library.meant(named[entry.preset.name]))
+                for ref, entry in found.items()
+            ]
             self._entries, self._problems, self._stamp = found, problems, stamp
 
 
-def _row(ref: str, entry: Entry, first: str) -> dict[str, Any]:
+def _row(ref: str, entry: Entry, meant: list[Entry]) -> dict[str, Any]:
     """A card; `call` is what a job calls the preset by."""
-    call = entry.preset.name if ref == first else ref
+    call = entry.preset.name if meant == [entry] else ref
     own = entry.shelf == library.OWN
     return {"ref": ref, "call": call, "shelf": entry.shelf, "own": own, **told(entry.preset)}
 

@@ -26,6 +26,9 @@ others, such as alpha 1 or a constant learning rate. `unsupported:` begins what 
   be trained: when the file names no folder of pictures, or its model is none of ours, that is said.
 - Second files (datasets of sd-scripts, data backends and LyCORIS settings of SimpleTuner, concepts
   and samples of OneTrainer) are read too where they are found, and their keys accounted for.
+- sd-scripts trains the text encoders of every family (of FLUX and SD 3 the CLIPs) unless
+  `network_train_unet_only` is set. Where a file leaves that open, it is assumed; a LoRA file's
+  header never tells, and its account says so.
 - An adapter method or optimizer that Sweetspot does not have is named, with what is used instead;
   once it has it, it is taken over.
 - Folders, models and prompts are kept apart as private: a job has them, a preset does not. Keys and

@@ -9,7 +9,6 @@ HOME is the place for a program's data on this system, or `SWEETSPOT_HOME`.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -18,20 +17,18 @@ from pathlib import Path
 
 import tomlkit
 
-from app.repositories import address, clone
+from app.preset_files import files_in, presets_of, stamps
+from app.repositories import address, clone, renew
 from app.settings import home
 from trainer.core import toml
 from trainer.core.errors import ConfigError, UserError
 from trainer.core.files import write_atomically
-from trainer.job.collection import expand, is_collection
-from trainer.job.preset import Preset, from_values, read_text, render_preset
+from trainer.job.preset import Preset, render_preset
 
 BUILTIN = Path(__file__).parents[1] / "presets" / "builtin"
 DEMOS = BUILTIN.parent / "demo"
 OWN = "own"
 SHIPPED = "built in"
-MOST_FILES = 2000
-"""Of one library."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -74,30 +71,54 @@ def entries(problems: list[UserError]) -> Iterator[Entry]:
 
 
 def find(name: str) -> Preset:
-    """The preset of this name, or of LIBRARY/NAME where several have it.
+    """The preset of this name, or of LIBRARY/NAME, as `find_entry` has it."""
+    return find_entry(name).preset
+
+
+def find_entry(name: str) -> Entry:
+    """The preset of this name, or of LIBRARY/NAME, and where it lies.
+
+    Of those with one name, one's own is meant before a library's, and that before one that ships.
 
     Raises:
-        ConfigError: There is none, or it cannot be used.
+        ConfigError: There is none, it cannot be used, or two libraries have the name.
     """
     import difflib
 
     problems: list[UserError] = []
-    known: dict[str, Preset] = {}
+    known: dict[str, Entry] = {}
+    named: dict[str, list[Entry]] = {}
     for entry in entries(problems):
-        for called in (entry.preset.name, f"{entry.shelf}/{entry.preset.name}"):
-            known.setdefault(called, entry.preset)
-    if name in known:
-        return known[name]
+        known.setdefault(f"{entry.shelf}/{entry.preset.name}", entry)
+        named.setdefault(entry.preset.name, []).append(entry)
+    choices = meant(named.get(name, ()))
+    if len(choices) > 1:
+        names = ", ".join(f"{entry.shelf}/{name}" for entry in choices)
+        raise ConfigError(
+            f"{len(choices)} libraries have a preset {name!r}", where="--preset", hint=names
+        )
+    if choices or name in known:
+        return choices[0] if choices else known[name]
     for problem in problems:
         if Path(problem.where.partition(": ")[0]).stem == name:
             raise ConfigError(problem.problem, where=problem.where, hint=problem.hint)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, [*named, *known], n=1)
     broken = f"; {len(problems)} files cannot be read, see `preset list`" if problems else ""
     raise ConfigError(
         f"there is no preset {name!r}{broken}",
         where="--preset",
         hint=f"did you mean {near[0]}?" if near else "`sweetspot preset list` shows them",
     )
+
+
+def meant(same: Iterable[Entry]) -> list[Entry]:
+    """Which of the presets of one name the bare name means: one, or one of each library."""
+    first: dict[str, Entry] = {}
+    for entry in same:
+        first.setdefault(entry.shelf, entry)
+    if OWN in first:
+        return [first[OWN]]
+    return [first[shelf] for shelf in first if shelf != SHIPPED] or list(first.values())
 
 
 def save(preset: Preset, *, replace: bool = False) -> Path:
@@ -135,14 +156,14 @@ def forget(name: str) -> None:
 
 def holds(name: str) -> bool:
     """Whether one's own presets have one of this name, in whatever case."""
-    return any(path.stem.lower() == name.lower() for path in _files(_own()))
+    return any(path.stem.lower() == name.lower() for path in files_in(_own()))
 
 
 def stamp() -> tuple[object, ...]:
     """Changes whenever a preset is added, changed or taken away, anywhere."""
     shelves = [(shelf.name, shelf.folder) for shelf in libraries()]
     places = [(OWN, _own()), *shelves, (SHIPPED, BUILTIN)]
-    return tuple((name, str(folder), *_stamps(folder)) for name, folder in places)
+    return tuple((name, str(folder), *stamps(folder)) for name, folder in places)
 
 
 def libraries() -> list[Shelf]:
@@ -187,18 +208,27 @@ def add_library(source: str, name: str = "") -> tuple[Shelf, int]:
 def update_libraries() -> Iterator[tuple[Shelf, int]]:
     """Fetch the repositories anew, one after the other.
 
-    A copy is replaced when the new one is whole.
+    A copy is replaced when the new one is whole. One that cannot be fetched does not stop the
+    others.
 
     Raises:
-        ConfigError: One cannot be fetched.
+        ConfigError: At the end, when one could not be fetched.
     """
+    failed: dict[str, ConfigError] = {}
     for shelf in _copied():
-        new = shelf.folder.with_name(f".new-{shelf.name}")
-        shutil.rmtree(new, ignore_errors=True)
-        clone(shelf.source, new)
-        shutil.rmtree(shelf.folder)
-        new.rename(shelf.folder)
+        try:
+            renew(shelf.source, shelf.folder)
+        except ConfigError as error:
+            failed[shelf.name] = error
+            continue
         yield shelf, sum(1 for _ in _in_folder(shelf.folder, shelf.name, []))
+    if failed:
+        told = "; ".join(f"{name}: {error.problem}" for name, error in failed.items())
+        raise ConfigError(
+            f"not fetched: {told}",
+            where=", ".join(error.where for error in failed.values()),
+            hint="their copies are as they were; `sweetspot preset library list` shows addresses",
+        )
 
 
 def remove_library(name: str) -> Shelf:
@@ -233,39 +263,12 @@ def _own() -> Path:
 
 
 def _in_folder(folder: Path, shelf: str, problems: list[UserError]) -> Iterator[Entry]:
-    for path in _files(folder):
+    for path in files_in(folder):
         try:
-            for preset in _read(path):
+            for preset in presets_of(path):
                 yield Entry(preset, shelf, path)
         except UserError as error:
             problems.append(error)
-
-
-def _read(path: Path) -> Iterable[Preset]:
-    values = toml.parse_text(read_text(path), str(path))
-    if is_collection(values):
-        return list(expand(values, str(path)))
-    return [from_values(values, str(path), name=path.stem)]
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files of a library; a link that leads out of it is none of them."""
-    root = folder.resolve()
-    found = []
-    for path in sorted(folder.rglob("*.toml")) if folder.is_dir() else []:
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.resolve().is_relative_to(root) and path.is_file():
-            found.append(path)
-        if len(found) == MOST_FILES:
-            break
-    return found
-
-
-def _stamps(folder: Path) -> Iterator[tuple[str, int, int]]:
-    for path in _files(folder):
-        with contextlib.suppress(OSError):  # taken away meanwhile
-            told = path.stat()
-            yield str(path), told.st_mtime_ns, told.st_size
 
 
 def _copied() -> list[Shelf]:

@@ -20,6 +20,7 @@ from trainer.core.files import write_atomically
 from trainer.job.layers import DEFAULT, Layered, differences, job_of
 from trainer.job.preset import Preset, render_preset
 from trainer.job.rates import rate_in_words
+from trainer.job.run import Run
 from trainer.job.sharing import to_string
 
 preset_app = typer.Typer(help="Recipes: list, read, compare, share.", no_args_is_help=True)
@@ -135,8 +136,11 @@ def preset_export(
     run: Annotated[
         Path | None, typer.Option(help="A run whose before and after go onto the card.")
     ] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("runs"),
 ) -> None:
     """Share a preset: as a file, as a string for a chat, or as a picture."""
+    from app.watch import find as find_run
+
     preset = find(ref)
     if run is not None and (to is None or to.suffix.lower() != ".png"):
         raise typer.BadParameter("--run is for a card: --out NAME.png")
@@ -152,7 +156,7 @@ def preset_export(
         case ".txt":
             write_atomically(to, to_string(preset) + "\n")
         case ".png":
-            _write_card(preset, to, run)
+            _write_card(preset, to, find_run(run, runs) if run else None)
         case other:
             raise ConfigError(
                 f"a preset cannot be written as {other!r}", where="--out", hint=".toml, .txt, .png"
@@ -176,6 +180,7 @@ def preset_import(
     below = other.settings if other else {}
     print_changes(below, preset.settings, (other.name if other else "default", preset.name))
     _plain(_rate(preset))
+    _warn_of_the_name(preset)
     if not preview:
         _plain(f"kept as {preset.name!r}: {library.save(preset, replace=replace)}")
 
@@ -218,6 +223,7 @@ def preset_new(
         assert from_job is not None, "one of the two is given"
         preset = of_settings(layered(from_job, "", []).job, about, include or ())
     print_changes({}, preset.settings, ("default", preset.name))
+    _warn_of_the_name(preset)
     _plain(f"kept as {preset.name!r}: {library.save(preset, replace=replace)}")
 
 
@@ -229,15 +235,24 @@ def print_changes(below: Any, above: Any, names: tuple[str, str]) -> None:
     out.print(table if table.row_count else "no setting differs")
 
 
-def _write_card(preset: Preset, to: Path, run: Path | None) -> None:
-    from app.preset_card import pairs_of, write_card
-    from app.watch import find as find_run
+def _warn_of_the_name(preset: Preset) -> None:
+    """Say it when a preset of one's own hides others of its name."""
+    name = preset.name
+    shelves = {e.shelf for e in library.entries([]) if e.preset.name == name} - {library.OWN}
+    if shelves:
+        others = ", ".join(f"{shelf}/{name}" for shelf in sorted(shelves))
+        told = f"note: {name!r} by itself means your own preset; the other one is called {others!r}"
+        err.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
-    pairs = pairs_of(find_run(run, Path("runs"))) if run else []
+
+def _write_card(preset: Preset, to: Path, run: Run | None) -> None:
+    from app.preset_card import pairs_of, write_card
+
+    pairs = pairs_of(run) if run else []
     if run and not pairs:
         raise ConfigError(
             "the run has no pictures of before and after",
-            where=str(run),
+            where=str(run.path),
             hint="analyse it, or train with samples.every above 0",
         )
     write_card(preset, to, pairs)

@@ -36,6 +36,7 @@ queue_app = typer.Typer(
 )
 
 _QUEUE = Path("runs/queue")
+_MOST = 1_000_000_000
 Sources = Annotated[list[Path], typer.Argument(help="Job files, matrix jobs, or folders of them.")]
 Queue = Annotated[Path, typer.Option("--queue", help="The queue's folder.")]
 Share = Annotated[bool, typer.Option("--share", help="Work beside another worker of the device.")]
@@ -50,7 +51,7 @@ def queue_add(
     override: Set = None,
     analyse: Analyse = False,
     runs: Runs = None,
-    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    priority: Annotated[int, typer.Option(min=-_MOST, max=_MOST, help="Higher goes first.")] = 0,
     first: Annotated[bool, typer.Option("--first", help="Before others of the priority.")] = False,
     most: Most = MOST_RUNS,
     dry_run: DryRun = False,
@@ -80,7 +81,7 @@ def queue_list(
     queue: Queue = _QUEUE,
     state: Annotated[list[str] | None, typer.Option(help="Only these; repeatable.")] = None,
     limit: Annotated[
-        int, typer.Option(min=0, help="Rows; 0 is 100, or all in JSON and reports.")
+        int, typer.Option(min=0, max=_MOST, help="Rows; 0 is 100, or all in JSON and reports.")
     ] = 0,
     report: Annotated[Path | None, typer.Option(help="Write .html or .md instead.")] = None,
     as_json: Json = False,
@@ -129,7 +130,9 @@ def queue_move(
     last: Annotated[bool, typer.Option("--last", help="After all of its priority.")] = False,
     before: Annotated[str, typer.Option(help="Before this job, at its priority.")] = "",
     after: Annotated[str, typer.Option(help="After this job, at its priority.")] = "",
-    priority: Annotated[int | None, typer.Option(help="Another priority.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-_MOST, max=_MOST, help="Another priority.")
+    ] = None,
 ) -> None:
     """Move a waiting job."""
     from app.queue import order
@@ -200,8 +203,10 @@ def queue_retry(
     if failed == bool(jobs):
         raise typer.BadParameter("name jobs, or --failed")
     with opened(queue) as store:
-        chosen = [store.find(job) for job in jobs or []]
-        for entry in chosen or store.entries(("failed",)):
+        chosen = [store.find(job) for job in jobs or []] or store.entries(("failed",))
+        if not chosen:
+            plain("no job has failed")
+        for entry in chosen:
             state = store.retry(entry, fresh=fresh)
             if state != "queued" or entry.state == "queued":
                 raise RunError(f"job {entry.id} ({entry.name}) is {state}, not failed or stopped")

@@ -25,6 +25,8 @@ MOST_BYTES = MOST_OF_A_CARD
 """Of anything that is given."""
 MOST_OF_SETTINGS = 5_000_000
 """Of a text."""
+_START = 4096
+"""Bytes of a text in which a string begins; what was written before it in a chat is passed over."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -39,7 +41,7 @@ def received(name: str, content: bytes) -> Preset | Imported:
         raise ConfigError("it is empty", where=called)
     if len(content) > MOST_BYTES:
         raise ConfigError(f"it is larger than {MOST_BYTES // 2**20} MiB", where=called)
-    if is_string(content[:200].decode("utf-8", "ignore")):
+    if is_string(content[:_START].decode("utf-8", "ignore")):
         return from_string(content.decode("utf-8", "ignore"))
     with tempfile.TemporaryDirectory(prefix="sweetspot-") as folder:
         path = Path(folder) / called

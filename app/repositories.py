@@ -43,6 +43,19 @@ def clone(source: str, folder: Path) -> None:
         raise ConfigError(f"git could not fetch it: {said}", where=source)
 
 
+def renew(source: str, folder: Path) -> None:
+    """Fetch a copy anew; it is replaced when the new one is whole.
+
+    Raises:
+        ConfigError: It cannot be fetched; the copy is as it was.
+    """
+    new = folder.with_name(f".new-{folder.name}")
+    shutil.rmtree(new, ignore_errors=True)
+    clone(source, new)
+    shutil.rmtree(folder)
+    new.rename(folder)
+
+
 def _git(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Run git so that nothing of a repository, and no program that an address names, is run."""
     safe = ["-c", "core.symlinks=false", "-c", f"core.hooksPath={os.devnull}"]

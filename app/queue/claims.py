@@ -147,6 +147,32 @@ def devices(device: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("auto", device, device.partition(":")[0])))
 
 
+def left_waiting(store: Store, *here: str) -> dict[str, int]:
+    """How many waiting jobs name a device that nobody works on, by that device.
+
+    Args:
+        store: The queue.
+        here: Devices that somebody works on, or is about to, besides the workers of now.
+    """
+    with plain_errors(store.path):
+        waiting = store.database.execute(
+            "SELECT device, count(*) FROM jobs WHERE state = 'queued' AND device != 'auto'"
+            " GROUP BY device ORDER BY device"
+        ).fetchall()
+    there = [known for known in holders(store).values() if known.lives or not known.is_here]
+    served = {name for device in (*here, *(k.device for k in there)) for name in devices(device)}
+    return {device: count for device, count in waiting if device not in served}
+
+
+def in_words(store: Store, left: dict[str, int]) -> list[str]:
+    """A line for each device that jobs wait for, with the command that would do them."""
+    return [
+        f"{count} {'job waits' if count == 1 else 'jobs wait'} for a worker on {device}: "
+        f"sweetspot queue work --queue {store.path.parent} --device {device}"
+        for device, count in left.items()
+    ]
+
+
 def note(store: Store, entry: Entry, **changes: object) -> Entry:
     """Write how far a job is.
 

@@ -84,14 +84,43 @@ def work(store: Store, device: str, *, share: bool, stay: bool, lease: float) ->
         RunError: Another worker is on it.
     """
     from app.queue.worker import Worker
-    from trainer.core import device as devices
 
     def say(words: str) -> None:
         err.print(Text(f"{time.strftime('%H:%M:%S')} {words}"), soft_wrap=True)
 
-    settled = devices.plan(device, "auto").device
-    settled = "cuda:0" if settled == "cuda" else settled
+    settled = settled_device(device)
     return Worker(store, settled, say=say, share=share, lease=lease).work(stay=stay)
+
+
+def settled_device(device: str) -> str:
+    """The device that a worker is on, with a card's number.
+
+    Raises:
+        ConfigError: This machine has no such device.
+    """
+    from trainer.core import device as devices
+
+    settled = devices.plan(device, "auto").device
+    return "cuda:0" if settled == "cuda" else settled
+
+
+def require_devices(asked: Sequence[Asked]) -> None:
+    """Refuse jobs that name a device which this machine has not.
+
+    Raises:
+        ConfigError: For the first of them.
+    """
+    first = {one.device: one for one in reversed(asked)}
+    for one in (one for one in asked if one is first[one.device]):
+        try:
+            settled_device(one.device)
+        except ConfigError as error:
+            raise ConfigError(
+                error.problem,
+                where=f"job {one.name!r}: device {one.device!r}",
+                hint="--set compute.device=auto, or `sweetspot queue add` where that device's "
+                "worker reads the queue",
+            ) from None
 
 
 def states(words: Sequence[str]) -> list[State]:

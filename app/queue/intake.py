@@ -13,13 +13,13 @@ from pathlib import Path
 from analysis.sweep import SweepConfig
 from app.queue.matrix import MOST_RUNS, TABLE, Variant, named, variants
 from app.queue.store import Asked
-from app.recipes import find
+from app.recipes import layer_of
 from trainer.core import toml
 from trainer.core.errors import ConfigError
 from trainer.core.trees import Tree, flat, merge
 from trainer.job.config import JobConfig
 from trainer.job.file import as_override
-from trainer.job.layers import Layer, override_layer, preset_layer, settle
+from trainer.job.layers import Layer, override_layer, settle
 
 _SHOWN = 5
 
@@ -121,11 +121,13 @@ def _asked(values: Tree, folder: Path, wishes: Wishes) -> Asked:
         overrides.append(as_override("runs", wishes.runs))
     if wishes.analyse:
         overrides.append("analysis.after_training=true")
+    if isinstance(values.get("search"), dict):  # `sweetspot search` alone reads it
+        values = {name: value for name, value in values.items() if name != "search"}
     named = values.pop("preset", "")
     if not isinstance(named, str):
         raise ConfigError(f"preset = {named!r} is no name", where="preset")
     toml.anchor(JobConfig, values, folder)
-    below = [preset_layer(find(named, folder))] if named else []
+    below = [layer_of(named, folder)] if named else []
     job = settle([*below, Layer("the file", values), override_layer(overrides)]).job
     job.require_apart()
     runs, cache = job.runs.absolute(), job.cache_folder.absolute()

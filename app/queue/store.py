@@ -89,6 +89,8 @@ class Entry(NamedTuple):  # ten thousand are made several times as fast as datac
 
 COLUMNS = ", ".join(Entry._fields)
 ORDER = "priority DESC, position, id"
+_LONGEST_NUMBER = 19
+"""Digits from which on a number may be larger than SQLite's whole numbers."""
 _FRESH = "stage = '', wish = '', worker = NULL, driven = '', told = 0"
 
 
@@ -183,11 +185,12 @@ class Store:
         Raises:
             RunError: There is none, or several have the name.
         """
-        found = self.select("id = ?", (int(word),)) if word.isascii() and word.isdigit() else []
+        is_number = word.isascii() and word.isdigit() and len(word) < _LONGEST_NUMBER
+        found = self.select("id = ?", (int(word),)) if is_number else []
         found = found or self.select("name = ? ORDER BY id", (word,))
         if not found:
             raise RunError(
-                f"there is no job {word!r} in the queue",
+                f"there is no job {word[:80]!r} in the queue",
                 where=str(self.path.parent),
                 hint="`sweetspot queue list` shows the jobs",
             )

@@ -17,6 +17,7 @@ from trainer.core.files import write_atomically
 JOBS_FAILED = 100
 """A batch ends with this and the number of jobs that failed."""
 _MOST_TOLD = 25
+_UNDONE = ("queued", "running", "interrupted", "stopped")
 _HEADINGS = ("job", "name", "kind", "state", "minutes", "why, or what it came to", "folder")
 _PAGE = """\
 <!doctype html>
@@ -105,9 +106,12 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """How a batch ends: all done, how many failed, or that some are still to be done."""
-        if any(self.counts.get(state) for state in ("queued", "running", "interrupted", "stopped")):
-            return STOPPED
-        return failed_code(self.counts.get("failed", 0))
+        return STOPPED if self.undone else failed_code(self.counts.get("failed", 0))
+
+    @property
+    def undone(self) -> int:
+        """How many jobs are still to be done."""
+        return sum(self.counts.get(state, 0) for state in _UNDONE)
 
     def as_dict(self) -> dict[str, Any]:
         """For scripts."""

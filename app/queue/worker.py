@@ -62,6 +62,7 @@ class Worker:
         self._asked = 0
         self._looked = self._beaten = time.monotonic()
         self._grumbled = ""
+        self._left: list[str] = []
         self._stopped = False
 
     def work(self, *, stay: bool = False) -> bool:
@@ -86,8 +87,11 @@ class Worker:
             if entry is not None:
                 self._do(entry)
             elif not stay and not self._something_is_left():
+                self._tell_what_is_left()
                 break
             else:
+                if stay and not self._store.pause:
+                    self._tell_what_is_left()
                 time.sleep(_LOOK_SECONDS / 2)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
@@ -119,6 +123,14 @@ class Worker:
         waiting = ", ".join("?" * len(fitting))
         condition = f"state = 'queued' AND device IN ({waiting}) LIMIT 1"
         return bool(self._others() or self._store.select(condition, fitting))
+
+    def _tell_what_is_left(self) -> None:
+        """Name the jobs that no worker of today takes."""
+        lines = claims.in_words(self._store, claims.left_waiting(self._store))
+        if lines and lines != self._left:
+            for line in lines:
+                self._say(line)
+        self._left = lines
 
     def _do(self, entry: Entry) -> None:
         began = "goes on" if entry.folder or entry.sweep else "begins"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app import cli, library
+from app.catalogue import Catalogue
+from app.checks import folder_job
 from app.preset_card import pairs_of, read_card, write_card
+from app.received import received
 from tests.analysis.report_data import write_analysis
 from trainer.core.errors import ConfigError, ResourceError, UserError
 from trainer.core.events import Sampled, write_to
@@ -116,8 +120,8 @@ def test_a_job_takes_what_it_does_not_say_from_its_preset():
     came = {row["setting"]: (row["value"], row["from"]) for row in told["settings"]}
     assert came["adapter.rank"] == (9, "fox.toml")
     assert came["schedule.steps"] == (7, "--set")
-    assert came["model.resolution"] == (1024, "preset sdxl-style-12gb")
-    assert came["schedule.clip"] == (1.0, "preset sdxl-style-12gb")
+    assert came["model.resolution"] == (1024, "preset sdxl-style-12gb (built in)")
+    assert came["schedule.clip"] == (1.0, "preset sdxl-style-12gb (built in)")
     assert "alpha 32 / rank 9" in told["rate"]
     other = call("train", "fox.toml", "--preset", "sdxl-subject-8gb", "--explain")
     assert "preset sdxl-subject-8gb" in other
@@ -286,3 +290,113 @@ def test_a_long_sentence_still_makes_a_card(tmp_path):
 def test_a_name_that_is_no_name_is_refused():
     with pytest.raises(ConfigError, match="no name for a preset"):
         call("preset", "import", to_string(preset()), "--as", "../up")
+
+
+def club(folder: Path, rank: int, name: str = "fox") -> None:
+    folder.mkdir()
+    (folder / "a.toml").write_text(render_preset(preset(name, adapter={"rank": rank})), "utf-8")
+    call("preset", "library", "add", str(folder))
+
+
+def explained(named: str) -> tuple[object, str]:
+    Path("job.toml").write_text(f'preset = "{named}"\n[dataset]\nfolder = "."\n', "utf-8")
+    told = json.loads(call("train", "job.toml", "--explain", "--json"))
+    (row,) = [row for row in told["settings"] if row["setting"] == "adapter.rank"]
+    return row["value"], row["from"]
+
+
+def test_a_preset_that_hides_one_that_ships_is_told_and_both_can_be_named(capfd):
+    text = to_string(preset("sd-style-demo", adapter={"rank": 3}))
+    for words in (["--preview"], []):
+        done = CliRunner().invoke(cli.app, ["preset", "import", text, *words])
+        assert done.exit_code == 0
+        assert "'built in/sd-style-demo'" in capfd.readouterr().err + done.stderr
+    assert explained("sd-style-demo") == (3, "preset sd-style-demo (own)")
+    assert explained("built in/sd-style-demo") == (32, "preset sd-style-demo (built in)")
+
+
+def test_a_preset_of_a_file_is_called_by_the_file_too():
+    Path("ink.toml").write_text(render_preset(preset("ink")), "utf-8")
+    assert explained("ink.toml") == (4, "preset ink (ink.toml)")
+
+
+def test_a_name_of_two_libraries_is_to_be_given_in_full_unless_it_is_one_s_own(tmp_path):
+    club(tmp_path / "a", 5)
+    assert explained("fox") == (5, "preset fox (a)")
+    club(tmp_path / "b", 6)
+    told = fails("preset", "show", "fox")
+    assert "2 libraries have a preset 'fox'" in told
+    assert "a/fox, b/fox" in told
+    assert explained("b/fox") == (6, "preset fox (b)")
+    rows = {row["ref"]: row["call"] for row in Catalogue().rows() if row["name"] == "fox"}
+    assert rows == {"a/fox": "a/fox", "b/fox": "b/fox"}
+    library.save(preset("fox", adapter={"rank": 7}))
+    assert explained("fox") == (7, "preset fox (own)")
+
+
+@pytest.mark.parametrize(
+    "chat", ["> {}", "**{}**", "try this: {} cheers", "hello\n\n{}\n\nbye", "<{}>", "> {}\n> yes"]
+)
+def test_a_string_is_found_in_what_a_chat_shows(chat):
+    text = chat.format(to_string(preset("chatty")))
+    assert "adapter.rank" in call("preset", "show", text)
+    assert "kept as 'chatty'" in call("preset", "import", "-", given=text)
+    assert "no setting differs" in call("preset", "diff", text, "chatty")
+    Path("greeting.txt").write_text(f"Dear all,\n{text}\n", encoding="utf-8")
+    assert "adapter.rank" in call("preset", "show", "greeting.txt")
+
+
+def test_a_preset_file_that_speaks_of_a_string_is_itself():
+    note = f"# also: {to_string(preset('other'))}\n"
+    Path("it.toml").write_text(note + render_preset(preset("it")), encoding="utf-8")
+    assert call("preset", "show", "it.toml").startswith("it")
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "x" * 5000, "zero\0"])
+def test_a_text_that_is_no_string_and_no_name_is_one_sentence(text):
+    assert "neither a preset string" in fails("preset", "show", text)
+
+
+def test_a_card_is_given_as_bytes_and_still_read_as_a_card():
+    write_card(preset("card"), Path("card.png"))
+    assert received("card.png", Path("card.png").read_bytes()).name == "card"
+    greeting = f"{'Dear all, ' * 50}{to_string(preset('pasted'))}"
+    assert received("pasted.txt", greeting.encode()).name == "pasted"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes of that kind")
+def test_a_pipe_is_no_preset_file():
+    os.mkfifo("pipe.toml")
+    assert "no plain file" in fails("preset", "import", "pipe.toml")
+
+
+def test_a_card_takes_its_run_from_another_folder_of_runs(tmp_path):
+    run = Run.create(parse_job({"runs": str(tmp_path / "far"), "dataset": {"folder": "."}}))
+    Image.new("RGB", (64, 64)).save(run.path / "samples" / "e0.png")
+    Image.new("RGB", (64, 64)).save(run.path / "samples" / "e8.png")
+    emit = write_to(run.events_path)
+    emit(Sampled(0, 0, "a fox", 42, "samples/e0.png"))
+    emit(Sampled(8, 8, "a fox", 42, "samples/e8.png"))
+    words = ["--out", "card.png", "--run", run.name, "--runs", str(tmp_path / "far")]
+    assert "wrote" in call("preset", "export", "sd-style-8gb", *words)
+
+
+def test_a_repository_that_cannot_be_fetched_does_not_stop_the_others(tmp_path, home):
+    for name in ("a", "b"):
+        call("preset", "library", "add", repository(tmp_path / name))
+    (tmp_path / "a").rename(tmp_path / "gone")
+    done = CliRunner().invoke(cli.app, ["preset", "library", "update"])
+    assert "b: 1 presets" in done.stdout
+    assert isinstance(done.exception, ConfigError)
+    assert "not fetched: a: git could not fetch it" in str(done.exception)
+    assert (home / "libraries" / "a" / "a.toml").is_file()
+
+
+def test_a_job_file_with_a_search_is_trained_without_it():
+    Path("fox.toml").write_text('[dataset]\nfolder = "."\n[search]\ntrials = 3\n', encoding="utf-8")
+    assert "fox.toml" in call("train", "fox.toml", "--explain")
+
+
+def test_a_dataset_is_checked_for_a_job_that_names_its_preset():
+    Path("fox.toml").write_text('preset = "sd-style-8gb"\n', encoding="utf-8")
+    assert folder_job(Path("pictures"), Path("fox.toml"), []).adapter.rank == 32

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.core import toml
+from trainer.core.errors import ConfigError
 from trainer.core.toml import as_override
 from trainer.core.trees import Tree, merge
 from trainer.job.config import JobConfig
@@ -19,7 +20,26 @@ def load_job(path: Path | str, overrides: Iterable[str] = ()) -> JobConfig:
     Raises:
         ConfigError: The file is unreadable, or a field is unknown, missing or impossible.
     """
-    return toml.load(JobConfig, Path(path), overrides)
+    values = toml.layer(JobConfig, Path(path))
+    require_no_preset(values, str(path))
+    return toml.override(JobConfig, values, overrides)
+
+
+def require_no_preset(values: Tree, where: str) -> None:
+    """Refuse a job that names its preset where nothing can look it up.
+
+    Raises:
+        ConfigError: It does.
+    """
+    named = values.get("preset")
+    if isinstance(named, str):
+        raise ConfigError(
+            f"the job names its preset ({named[:80]!r}), which the command line looks up, and "
+            "Python does not",
+            where=f"{where}: preset",
+            hint="take `preset` out of it and lay it below: settle([preset_layer(load_preset("
+            "path)), file_layer(job)]), see docs/python-api.md",
+        )
 
 
 def override_job(values: Tree, overrides: Iterable[str]) -> JobConfig:

@@ -16,6 +16,7 @@ from trainer.core.errors import ConfigError
 from trainer.core.schema import FieldSpec, describe
 from trainer.core.trees import Tree, flat, merge, nested
 from trainer.job.config import JobConfig
+from trainer.job.file import require_no_preset
 from trainer.job.preset import Preset, plain
 from trainer.job.shareable import active
 
@@ -27,7 +28,7 @@ class Layer:
     """Part of a job, and what it is called.
 
     Attributes:
-        source: "preset sdxl-style-12gb", "fox.toml", "--set".
+        source: "preset sdxl-style-12gb (built in)", "fox.toml", "--set".
         values: Nested plain values.
         family: Of a preset, which no layer above it may change; empty for any.
     """
@@ -76,9 +77,10 @@ class _Merged:
     dropped: list[str] = field(default_factory=list)
 
 
-def preset_layer(preset: Preset) -> Layer:
-    """A preset as the layer under a job."""
-    return Layer(f"preset {preset.name}", preset.settings, preset.family)
+def preset_layer(preset: Preset, shelf: str = "") -> Layer:
+    """A preset as the layer under a job, and the library that it is of, if any."""
+    told = f"preset {preset.name}" + (f" ({shelf})" if shelf else "")
+    return Layer(told, preset.settings, preset.family)
 
 
 def job_of(preset: Preset) -> JobConfig:
@@ -117,6 +119,7 @@ def settle(layers: Sequence[Layer]) -> Layered:
     """
     merged = _Merged()
     for layer in layers:
+        require_no_preset(layer.values, layer.source)
         _require_family(layer, layers)
         _drop_other_kinds(merged, layer)
         merged.values = merge(merged.values, layer.values)

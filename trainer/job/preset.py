@@ -140,6 +140,8 @@ def read_text(path: Path) -> str:
     Raises:
         ConfigError: It is missing, too large, or no text.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ConfigError("it is no plain file", where=str(path))
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

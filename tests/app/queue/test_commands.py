@@ -136,6 +136,84 @@ def test_jobs_with_one_name_are_told_and_all_done(sweetspot, jobs, yard):
     assert len([run for run in yard.run_folders() if "-one" in run]) == 2
 
 
+HUGE = "9" * 23
+
+
+@pytest.fixture
+def elsewhere(jobs):
+    """A job whose device this machine has not, as another machine's settings name it."""
+    text = (jobs / "one.toml").read_text(encoding="utf-8").replace('"cpu"', '"cuda:57"')
+    (jobs.parent / "card.toml").write_text(text, encoding="utf-8")
+    return jobs.parent / "card.toml"
+
+
+def test_a_batch_refuses_a_device_that_is_not_there_and_leaves_nothing(
+    sweetspot, jobs, elsewhere, tmp_path
+):
+    for words in ([elsewhere, "--device", "cpu"], [jobs, "--device", "cuda:57"]):
+        code, _, err = sweetspot("batch", *words)
+        assert code == 2
+        assert "cuda" in err
+        assert not (tmp_path / "runs" / "batches").exists()
+    assert "job 'one': device 'cuda:57'" in sweetspot("batch", elsewhere, "--device", "cpu")[2]
+
+
+def test_a_batch_says_which_jobs_wait_for_another_device(
+    sweetspot, jobs, elsewhere, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("app.batch.require_devices", lambda asked: None)
+    code, out, _ = sweetspot("batch", elsewhere, jobs / "two.toml", "--device", "cpu")
+    (folder,) = (tmp_path / "runs" / "batches").iterdir()
+    assert code == 75
+    assert "1 completed, 1 queued" in out
+    waits = f"1 job waits for a worker on cuda:57: sweetspot queue work --queue {folder}"
+    assert f"{waits} --device cuda:57" in out
+    assert "to go on" not in out
+
+
+def test_a_worker_says_which_jobs_wait_for_another_device(sweetspot, elsewhere):
+    sweetspot("queue", "add", elsewhere)
+    code, _, err = sweetspot("queue", "work", "--device", "cpu")
+    assert code == 0
+    assert "1 job waits for a worker on cuda:57: sweetspot queue work --queue " in err
+    assert "--device cuda:57" in err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(sweetspot, jobs, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in ("file/told.md", jobs):
+        code, _, err = sweetspot("batch", jobs, "--device", "cpu", "--report", place)
+        assert code == 6
+        assert "the report cannot be written here" in err
+        assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_report_that_fails_at_the_end_loses_nothing_else(
+    sweetspot, jobs, tmp_path, monkeypatch, as_json
+):
+    monkeypatch.setattr("app.batch._require_place", lambda report: None)
+    (tmp_path / "file").write_text("")
+    words = ["--report", "file/told.md", *(["--json"] if as_json else [])]
+    code, out, err = sweetspot("batch", jobs, "--device", "cpu", *words)
+    assert code == 101
+    assert json.loads(out)["counts"]["completed"] == 2 if as_json else "2 completed" in out
+    assert "the report was not written" in err
+    (folder,) = (tmp_path / "runs" / "batches").iterdir()
+    assert (folder / "report.html").is_file()
+
+
+def test_a_search_in_a_job_file_is_left_out(sweetspot, jobs):
+    with (jobs / "one.toml").open("a", encoding="utf-8") as file:
+        file.write("[search]\ntrials = 3\n")
+    assert sweetspot("queue", "add", jobs / "one.toml")[1] == "job 1: one\n"
+
+
+def test_with_nothing_failed_there_is_nothing_to_retry(sweetspot, jobs):
+    sweetspot("queue", "add", jobs / "one.toml")
+    assert sweetspot("queue", "retry", "--failed")[:2] == (0, "no job has failed\n")
+
+
 # Queue
 
 
@@ -213,6 +291,15 @@ def test_what_names_hold_is_not_taken_for_markup(sweetspot, jobs, tmp_path):
         (["queue", "list", "--queue", "nothing"], 9, "`sweetspot queue add JOB.toml` makes one"),
         (["queue", "list", "--state", "tired"], 2, "there is no state 'tired'"),
         (["queue", "show", "9"], 9, "there is no job '9'"),
+        (["queue", "show", HUGE], 9, f"there is no job '{HUGE}'"),
+        (["queue", "show", "9" * 5000], 9, "there is no job '999"),
+        (["queue", "cancel", HUGE], 9, "there is no job"),
+        (["queue", "retry", HUGE], 9, "there is no job"),
+        (["queue", "move", "one", "--before", HUGE], 9, "there is no job"),
+        (["queue", "move", "one", "--after", HUGE], 9, "there is no job"),
+        (["queue", "move", "one", "--priority", HUGE], 2, "Input should be"),
+        (["queue", "list", "--limit", HUGE], 2, "Input should be"),
+        (["queue", "add", "jobs", "--priority", f"-{HUGE}"], 2, "Input should be"),
         (["queue", "move", "one"], 2, "one of --first"),
         (["queue", "retry", "one"], 9, "is queued, not failed or stopped"),
         (["queue", "retry"], 2, "name jobs, or --failed"),

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,18 @@ def test_a_job_that_fails_does_not_stop_the_others(yard, stand_ins, quick):
         *(3, "there is no picture", "pictures", "add some"),
     )
     assert all(entry.seconds > 0 for entry in yard.entries())
+
+
+def test_only_jobs_for_a_device_that_no_worker_has_are_told_of(yard, stand_ins, quick):
+    cards = [replace(yard.asked(f"job-{n}"), device=f"cuda:{n}") for n in (0, 1, 1)]
+    with Store(yard.queue) as store:
+        store.add(cards)
+        claims.enter(store, "cuda:0", share=False)
+    (line,) = drain(yard)
+    assert line == (
+        f"2 jobs wait for a worker on cuda:1: sweetspot queue work --queue {yard.queue}"
+        " --device cuda:1"
+    )
 
 
 def test_a_job_that_cannot_even_begin_fails_in_words(yard, stand_ins, quick, tmp_path):

@@ -19,8 +19,8 @@ from trainer.core.schema import describe
 from trainer.core.trees import flat, nested
 from trainer.job import migrate as migrations
 from trainer.job.config import JobConfig
-from trainer.job.file import parse_job
-from trainer.job.layers import Layer, preset_layer, settle
+from trainer.job.file import load_job, parse_job
+from trainer.job.layers import Layer, file_layer, preset_layer, settle
 from trainer.job.preset import (
     MOST_BYTES,
     ON_REQUEST,
@@ -33,6 +33,7 @@ from trainer.job.preset import (
     render_preset,
     shareable,
 )
+from trainer.job.rates import rate_in_words
 from trainer.job.sharing import from_string, to_string
 
 SECRET = "zq9-secret"
@@ -257,6 +258,47 @@ def test_a_string_that_was_cut_or_changed_is_refused():
         with pytest.raises(ConfigError):
             from_string(wrong)
     assert from_string(f"  `{text[:30]}\n {text[30:]}` ").settings["adapter"]["rank"] == 4
+
+
+@pytest.mark.parametrize("number", ["0", "00", "2", "999999"])
+def test_a_string_of_a_format_that_is_not_there_is_refused(number):
+    text = to_string(preset(adapter={"rank": 4}))
+    with pytest.raises(ConfigError, match="preset format"):
+        from_string(text.replace("sweetspot:1:", f"sweetspot:{number}:"))
+
+
+def test_a_text_with_two_strings_is_refused_and_with_one_of_them_twice_is_not():
+    one, other = (to_string(preset(adapter={"rank": rank})) for rank in (4, 5))
+    with pytest.raises(ConfigError, match="2 preset strings"):
+        from_string(f"{one}\n{other}")
+    assert from_string(f"> {one[:40]}...\n{one}").settings["adapter"]["rank"] == 4
+
+
+def test_a_string_that_quotes_broke_over_lines_is_whole_again():
+    text = to_string(preset(adapter={"rank": 4}))
+    broken = "\n".join(f"> {text[start : start + 17]}" for start in range(0, len(text), 17))
+    assert from_string(f"as she said:\n{broken}\n\nbye").settings["adapter"]["rank"] == 4
+
+
+def test_a_rate_is_compared_with_recipes_of_its_own_family():
+    values = {"dataset": {"folder": "."}, "optimizer": {"learning_rate": 3e-4}}
+    told = {
+        kind: rate_in_words(parse_job(values | {"model": {"kind": kind}}))
+        for kind in ("sd", "sdxl", "sd3", "flux")
+    }
+    assert "kohya_ss's FLUX preset" in told.pop("flux")
+    assert not [words for words in told.values() if "flux" in words.lower()]
+
+
+@pytest.mark.parametrize("read", [load_job, lambda path: settle([file_layer(path)])])
+def test_a_job_that_names_its_preset_is_refused_with_what_to_do_in_python(tmp_path, read):
+    path = tmp_path / "x.toml"
+    path.write_text('preset = "ink"\n[dataset]\nfolder = "."\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        read(path)
+    assert "names its preset ('ink')" in told.value.problem
+    assert "load_preset" in told.value.hint
+    assert "preset_layer" in told.value.hint
 
 
 def test_a_string_that_unpacks_to_gigabytes_is_refused():

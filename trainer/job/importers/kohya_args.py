@@ -19,11 +19,13 @@ class Args:
     Attributes:
         at: Which key holds each.
         zero_is_unset: Names of those that say nothing with 0, as forms write them.
+        whole: Whether all arguments stand there; a LoRA file's header has only some.
     """
 
     draft: Draft
     at: Mapping[str, Key]
     zero_is_unset: frozenset[str] = frozenset()
+    whole: bool = True
 
     def get(self, name: str) -> Any:
         """The value of an argument; None without one."""

@@ -16,6 +16,9 @@ from trainer.job.importers.methods import (
 )
 from trainer.job.importers.values import UnreadableError, numbers
 
+_LARGEST = 0.01
+"""Rates from here on are meant for optimizers that find their own."""
+
 
 def decide_rates(args: Args) -> None:
     """Tell of length, schedule, optimizer, rates, and which text encoder learns."""
@@ -74,7 +77,7 @@ def _rates(args: Args) -> None:
     for other in {"learning_rate", "unet_lr"} - {name}:
         if other in args.at:
             draft.tell(args.key(other), "explained", f"{name} decides")
-    _text_encoder(args, text, trained=_trains_words(args, unet, text))
+    _text_encoder(args, text, asked=_asks_for_words(args, unet, text))
 
 
 def _first(value: Any) -> float | None:
@@ -85,32 +88,49 @@ def _first(value: Any) -> float | None:
     return found[0] if found else None
 
 
-def _trains_words(args: Args, unet: float | None, text: float | None) -> bool:
-    """Whether a text encoder trains there: unless it is told not to, or its words are cached."""
-    if args.on("network_train_unet_only") or args.on("cache_text_encoder_outputs"):
+def _asks_for_words(args: Args, unet: float | None, text: float | None) -> bool:
+    """Whether a text encoder is to train there: in every family, unless it is told not to.
+
+    `is_train_text_encoder` of sd-scripts' `train_network.py`, for SDXL, SD3 and FLUX too. OFT is on
+    the denoiser alone.
+    """
+    module = str(args.get("network_module")).rpartition(".")[2]
+    if args.on("network_train_unet_only") or module in ("oft", "oft_flux"):
         return False
     if text == 0 or (text is None and "text_encoder_lr" in args.zero_is_unset and unet):
         return False
     told = text is not None or "network_train_unet_only" in args.at
-    return told or args.draft.chosen.get("model.kind") in ("sd", None)
+    return told or args.whole or args.draft.chosen.get("model.kind") == "sd"
+
+
+def _caches_words(args: Args) -> bool:
+    """Whether all words are cached, so that none can learn; FLUX and SD3 then cache T5's alone."""
+    flows = args.draft.chosen.get("model.kind") in ("flux", "sd3")
+    return args.on("cache_text_encoder_outputs") and not flows
 
 
 _WORDS = ("network_train_unet_only", "network_train_text_encoder_only", "text_encoder_lr",
           "t5xxl_lr")  # fmt: skip
 
 
-def _text_encoder(args: Args, text: float | None, *, trained: bool) -> None:
-    draft = args.draft
+def _text_encoder(args: Args, text: float | None, *, asked: bool) -> None:
+    draft, trained = args.draft, asked and not _caches_words(args)
     if args.on("network_train_text_encoder_only"):
         key = args.key("network_train_text_encoder_only")
         odd = "unsupported: the denoiser always trains too"
         draft.take(key, "text_encoder.train", True, odd=odd)
     elif trained:
         _words_learn(args, text)
+    elif not args.whole and text is None:
+        told = "the header does not tell whether words learned; `lora_te` in its tensors would"
+        draft.assume("text_encoder.train", False, told)
     said = f"text_encoder.train is {'on' if trained else 'off'}"
     for name in _WORDS:
         if name in args.at and args.key(name) not in draft.lines:
             draft.tell(args.key(name), "explained", said)
+    if asked and not trained:
+        told = "sd-scripts refuses it without network_train_unet_only; the words do not learn here"
+        draft.tell(args.key("cache_text_encoder_outputs"), "suspicious", told)
     shuffles = args.on("shuffle_caption") or args.number("caption_tag_dropout_rate")
     if args.on("cache_text_encoder_outputs") and shuffles:
         draft.tell(
@@ -122,7 +142,10 @@ def _text_encoder(args: Args, text: float | None, *, trained: bool) -> None:
 
 def _words_learn(args: Args, text: float | None) -> None:
     draft, rate = args.draft, draft_rate(args.draft)
-    own = "text_encoder_lr" in args.at and text is not None and 0 < text < 0.01
+    general = args.number("learning_rate")
+    if general and general < _LARGEST:  # which unet_lr does not replace for the words
+        rate = general
+    own = "text_encoder_lr" in args.at and text is not None and 0 < text < _LARGEST
     if own:
         draft.take(args.key("text_encoder_lr"), "text_encoder.learning_rate", text)
     told = [name for name in ("text_encoder_lr", "network_train_unet_only") if name in args.at]
@@ -132,10 +155,10 @@ def _words_learn(args: Args, text: float | None) -> None:
     else:
         draft.assume("text_encoder.train", True, "sd-scripts trains it unless told otherwise")
     if rate:
-        draft.assume("text_encoder.learning_rate", rate, "the same rate as the denoiser's")
+        draft.assume("text_encoder.learning_rate", rate, "learning_rate, as it has none of its own")
 
 
 def draft_rate(draft: Draft) -> float | None:
     """The denoiser's learning rate, if the file decides one."""
     rate = draft.chosen.get("optimizer.learning_rate")
-    return float(rate) if rate is not None and rate < 0.01 else None
+    return float(rate) if rate is not None and rate < _LARGEST else None

@@ -32,6 +32,7 @@ _VERSIONS = {
 _PACKED = ("ss_network_args", "ss_bucket_info", "ss_dataset_dirs", "ss_reg_dataset_dirs",
            "ss_tag_frequency", "ss_datasets", "sweetspot.job")  # fmt: skip
 _FACTS = Says("what was measured or made, not what was asked")
+_ZERO_IS_UNSET = frozenset({"lr_warmup_steps", "max_train_steps", "max_train_epochs"})
 _PICTURES = Says("which pictures it learned from; a header does not hold them")
 
 OWN: dict[str, Rule] = {
@@ -87,7 +88,7 @@ def _translate(draft: Draft) -> None:
         _own_job(draft)
         apply(draft, TABLE | OWN, _words)
         return
-    args = Args(draft, at, frozenset({"lr_warmup_steps", "max_train_steps", "max_train_epochs"}))
+    args = Args(draft, at, _ZERO_IS_UNSET, whole=False)
     _family(args)
     _folders(draft)
     decide(args)

@@ -133,6 +133,57 @@ def test_sections_of_sd_scripts_are_passed_over(imported):
     assert line(found, "network.network_dim").ours == "adapter.rank"
 
 
+def of_sd_scripts(tmp_path, *, without=(), module="", more=""):
+    text = foreign.SD_SCRIPTS.replace("networks.lora", module or "networks.lora")
+    kept = [line for line in text.splitlines() if not line.startswith(tuple(without))]
+    path = tmp_path / "words.toml"
+    path.write_text("\n".join([*kept, more]))
+    return import_config(path)
+
+
+CACHED = "cache_text_encoder_outputs"
+ONLY = "network_train_unet_only"
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("networks.lora", (CACHED, ONLY)),
+        ("networks.lora_sd3", (ONLY,)),
+        ("networks.lora_flux", (ONLY,)),
+    ],
+)
+def test_text_encoders_learn_in_every_family_as_sd_scripts_has_it(tmp_path, module, without):
+    found = of_sd_scripts(tmp_path, module=module, without=without)
+    assert found.job_values["text_encoder"] == {"train": True, "learning_rate": 1e-4}
+    assert any(one.ours.startswith("text_encoder.train") for one in found.assumed)
+    parse_job(merge({"dataset": {"folder": "pictures"}}, found.job_values))
+
+
+@pytest.mark.parametrize("module", ["networks.lora", "networks.lora_sd3", "networks.lora_flux"])
+def test_text_encoders_do_not_learn_where_the_denoiser_alone_is_asked_for(tmp_path, module):
+    assert "text_encoder" not in of_sd_scripts(tmp_path, module=module).job_values
+
+
+def test_words_of_sdxl_that_are_cached_and_learn_are_suspicious(tmp_path):
+    found = of_sd_scripts(tmp_path, without=(ONLY,))
+    assert "text_encoder" not in found.job_values
+    told = line(found, f"training.{CACHED}")
+    assert told.kind == "suspicious"
+    assert "sd-scripts refuses it" in told.told
+
+
+def test_words_learn_at_the_general_rate_and_not_at_the_denoisers(tmp_path):
+    found = of_sd_scripts(tmp_path, without=(CACHED, ONLY), more="unet_lr = 3e-4")
+    assert found.job_values["optimizer"]["learning_rate"] == 3e-4
+    assert found.job_values["text_encoder"]["learning_rate"] == 1e-4
+
+
+def test_a_header_that_does_not_tell_whether_words_learned_says_so(imported):
+    assert imported["LoRA"].job_values["text_encoder"] == {"train": False}
+    assert any("lora_te" in one.told for one in imported["LoRA"].assumed)
+
+
 def test_the_datasets_file_is_read_and_accounted_for_too(imported):
     found = imported["sd-scripts"]
     assert [path.name for path in found.files] == ["train.toml", "sets.toml"]
