@@ -54,8 +54,7 @@ def require_some(**lists: str) -> None:
     if all(text.strip() == "none" for text in lists.values()):
         names = " and ".join(f"model.{name} = 'none'" for name in lists)
         raise ValueError(
-            f"{names} leave no block to learn; give one of them 'all' or numbers such as "
-            "'0-4, 7, 12'"
+            f"with {names} no block learns; give 'all', or numbers such as '0-4, 7, 12'"
         )
 
 

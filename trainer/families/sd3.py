@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainer.core.errors import ConfigError, ModelError
 from trainer.core.schema import Knob
@@ -140,6 +140,11 @@ class Sd3Config(TransformerConfig):
     joint_blocks: blocks.Blocks = "all"
     """Which blocks carry the adapter: `all`, `none`, or numbers such as `0-4, 7, 12`.
     `adapter.targets` says which of their modules."""
+
+    @model_validator(mode="after")
+    def _some_blocks_learn(self) -> Self:
+        blocks.require_some(joint_blocks=self.joint_blocks)
+        return self
 
     @classmethod
     def recognise(cls, content: Content) -> Recognised | None:

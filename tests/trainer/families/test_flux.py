@@ -333,7 +333,7 @@ def test_a_list_of_blocks_that_is_none_is_refused(make_job, text):
 
 
 def test_no_block_at_all_is_refused_and_both_settings_are_named(make_job):
-    said = r"model\.double_blocks = 'none' and model\.single_blocks = 'none' leave no block"
+    said = r"model\.double_blocks = 'none' and model\.single_blocks = 'none' no block learns"
     with pytest.raises(ConfigError, match=said):
         make_job(model={"double_blocks": "none", "single_blocks": " none"})
 

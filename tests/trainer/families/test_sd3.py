@@ -304,6 +304,11 @@ def test_the_header_names_the_model_as_readers_look_for_it(request, base, kind):
 # Choices and refusals
 
 
+def test_a_model_of_which_no_block_learns_is_refused(tiny_sd3):
+    with pytest.raises(ValueError, match=r"with model\.joint_blocks = 'none' no block learns"):
+        config(tiny_sd3, joint_blocks="none")
+
+
 def test_blocks_are_chosen_by_number_and_modules_by_expression(tiny_sd3):
     chosen = attach(load(tiny_sd3, joint_blocks="2"), LoraConfig(), text_encoders=(), seed=0)
     assert {module.path.rpartition(".attn.")[0] for module in chosen.modules} == {
