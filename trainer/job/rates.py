@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainer.job.config import JobConfig
 
-_ALL = ("sd", "sdxl", "sd3", "flux")
 KNOWN = (
-    (6e-6, "sd-scripts' documentation for SD 1.5 and FLUX (alpha 1 at rank 16)", ("sd", "flux")),
-    (1.9e-5, "OneTrainer's LoRA presets", _ALL),
-    (5e-5, "sd-scripts' documentation for SDXL", ("sdxl",)),
-    (1e-4, "ai-toolkit, SimpleTuner and the Diffusers scripts' pages", _ALL),
-    (2e-4, "fluxgym", ("flux",)),
-    (3e-4, "kohya_ss's FLUX preset", ("flux",)),
+    (6e-6, "sd-scripts' documentation for SD 1.5 and FLUX (alpha 1 at rank 16)"),
+    (1.9e-5, "OneTrainer's LoRA presets"),
+    (5e-5, "sd-scripts' documentation for SDXL"),
+    (1e-4, "ai-toolkit, SimpleTuner and the Diffusers scripts' pages"),
+    (2e-4, "fluxgym"),
+    (3e-4, "kohya_ss's FLUX preset"),
 )
-"""Learning rate x alpha / rank of published recipes, whose, and for which families."""
+"""Learning rate x alpha / rank of published recipes, and whose."""
 _GENTLE, _HARD = KNOWN[0][0] / 2, KNOWN[-1][0] * 2
 
 
@@ -30,7 +29,7 @@ def effective_rate(job: JobConfig) -> float:
 
 
 def rate_in_words(job: JobConfig) -> str:
-    """The product, and who trains a model of this family as hard."""
+    """The product, and who trains as hard."""
     rate = effective_rate(job)
     told = (
         f"learning rate {job.optimizer.learning_rate:g} x alpha {job.adapter.alpha:g} / rank "
@@ -40,6 +39,5 @@ def rate_in_words(job: JobConfig) -> str:
         return f"{told}: gentler than any published recipe we know; it may learn nothing"
     if rate > _HARD:
         return f"{told}: harder than any published recipe we know; right for very small models"
-    comparable = [known for known in KNOWN if job.model.kind in known[2]] or KNOWN
-    _, whose, _ = min(comparable, key=lambda k: abs(k[0] / rate - 1) + abs(rate / k[0] - 1))
+    _, whose = min(KNOWN, key=lambda known: abs(known[0] / rate - 1) + abs(rate / known[0] - 1))
     return f"{told}: nearest to {whose}"

@@ -33,7 +33,6 @@ from trainer.job.preset import (
     render_preset,
     shareable,
 )
-from trainer.job.rates import rate_in_words
 from trainer.job.sharing import from_string, to_string
 
 SECRET = "zq9-secret"
@@ -278,16 +277,6 @@ def test_a_string_that_quotes_broke_over_lines_is_whole_again():
     text = to_string(preset(adapter={"rank": 4}))
     broken = "\n".join(f"> {text[start : start + 17]}" for start in range(0, len(text), 17))
     assert from_string(f"as she said:\n{broken}\n\nbye").settings["adapter"]["rank"] == 4
-
-
-def test_a_rate_is_compared_with_recipes_of_its_own_family():
-    values = {"dataset": {"folder": "."}, "optimizer": {"learning_rate": 3e-4}}
-    told = {
-        kind: rate_in_words(parse_job(values | {"model": {"kind": kind}}))
-        for kind in ("sd", "sdxl", "sd3", "flux")
-    }
-    assert "kohya_ss's FLUX preset" in told.pop("flux")
-    assert not [words for words in told.values() if "flux" in words.lower()]
 
 
 @pytest.mark.parametrize("read", [load_job, lambda path: settle([file_layer(path)])])
