@@ -8,7 +8,7 @@ from trainer.core import events
 from trainer.core.device import Plan, Thrift
 from trainer.core.errors import ConfigError, ResourceError, RunError
 from trainer.engine.bank import Bank, Row
-from trainer.engine.memory import fitted, phases, rendering, tiers
+from trainer.engine.memory import OWN, fitted, phases, rendering, tiers
 from trainer.engine.sampling import Recipe, encode, render_arrays, use_lora
 from trainer.families.flux import FluxConfig
 from trainer.families.folder import ModelFolder
@@ -140,6 +140,25 @@ def test_where_4_bits_do_not_work_a_target_is_met_by_8_bits_and_waiting_weights(
     chosen = fitted(job, plan, outline, 10 * GIB, four_bits=False)
     assert (chosen.thrift.base, chosen.thrift.text) == ("int8", "int8")
     assert chosen.thrift.offload > 0
+
+
+def test_weights_that_were_asked_to_wait_do_so_in_every_plan(large):
+    _job, _ = large
+    asked = Thrift(staged=True, offload=0.75)
+    found = list(tiers(asked, Plan("cuda", "bf16", thrift=asked)))
+    assert {tier.thrift.base for tier in found} == {"plain", "int8"}
+    assert min(tier.thrift.offload for tier in found) == 0.75
+
+
+@pytest.mark.parametrize(("precision", "times"), [("bf16", 1), ("fp16", 2), ("fp32", 2)])
+def test_a_vae_that_overflows_fp16_is_counted_in_fp32_there_and_not_in_bf16(
+    large, precision, times
+):
+    job, outline = large
+    plain = phases(job, Plan("cuda", "bf16", thrift=Thrift(staged=True)), outline)
+    plan = Plan("cuda", precision, thrift=Thrift(staged=True))
+    found = phases(job, plan, replace(outline, wide_vae=True))
+    assert found.pictures - OWN == times * (plain.pictures - OWN)
 
 
 def test_a_picture_is_rendered_on_weights_that_fit_the_run_s_target(large, monkeypatch):

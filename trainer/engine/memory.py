@@ -67,22 +67,12 @@ class Phases:
 
 def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
     """What each phase of a run takes on the plan's device."""
-    wide = 4 if plan.precision == "fp32" else 2
-    thrift = plan.thrift
-    texts = [name for name in outline.weights if name.startswith("text")]
-    words = sum(_held(outline, name, thrift.text, wide, double=thrift.double) for name in texts)
-    wide_vae = 4 if outline.wide_vae else wide
-    vae = wide_vae * outline.weights.get("vae", 0)
-    (network,) = (name for name in outline.weights if name not in (*texts, "vae"))
-    weights = _held(outline, network, thrift.base, wide, double=thrift.double)
-    if plan.device != "cpu":
-        weights -= int(thrift.offload * _held_alone(outline, network, thrift.base, wide))
-    if plan.packed:
-        weights *= 2
+    wide, thrift = _wide(plan), plan.thrift
+    words, vae, weights = _parts(plan, outline)
     made = wide * _MADE[thrift.base] * outline.largest
     kept, adapter = _kept(job, plan, outline) + made, _adapter(job, outline)
     area = job.model.resolution**2
-    encode = _ENCODE * wide_vae * _FIRST_LEVEL * area * pictures_together(plan.device, area)
+    encode = _through_vae(plan, outline, area * pictures_together(plan.device, area))
     live = words if job.text_encoder.train or job.dataset.captions_vary else 0
     rendering = weights if job.prior.enabled and job.prior.folder is None else 0
     own = OWN if thrift.staged else OWN + words + vae + weights
@@ -94,6 +84,35 @@ def phases(job: JobConfig, plan: Plan, outline: Outline) -> Phases:
         kept=kept,
         adapter=adapter,
     )
+
+
+def _parts(plan: Plan, outline: Outline) -> tuple[int, int, int]:
+    """Bytes of the text encoders, the VAE and the denoiser, as the plan holds them."""
+    wide, thrift = _wide(plan), plan.thrift
+    texts = [name for name in outline.weights if name.startswith("text")]
+    words = sum(_held(outline, name, thrift.text, wide, double=thrift.double) for name in texts)
+    (network,) = (name for name in outline.weights if name not in (*texts, "vae"))
+    weights = _held(outline, network, thrift.base, wide, double=thrift.double)
+    if plan.device != "cpu":
+        weights -= int(thrift.offload * _held_alone(outline, network, thrift.base, wide))
+    if plan.packed:
+        weights *= 2
+    return words, _wide_vae(plan, outline) * outline.weights.get("vae", 0), weights
+
+
+def _wide(plan: Plan) -> int:
+    """Bytes of a number."""
+    return 4 if plan.precision == "fp32" else 2
+
+
+def _wide_vae(plan: Plan, outline: Outline) -> int:
+    """Bytes of a number in the VAE."""
+    return 4 if outline.wide_vae and plan.precision == "fp16" else _wide(plan)
+
+
+def _through_vae(plan: Plan, outline: Outline, pixels: int) -> int:
+    """Bytes that the VAE works with while so many pixels go through it together."""
+    return _ENCODE * _wide_vae(plan, outline) * _FIRST_LEVEL * pixels
 
 
 def _held(outline: Outline, part: str, bits: Bits, wide: int, *, double: bool) -> int:
@@ -193,11 +212,13 @@ def tiers(asked: Thrift, plan: Plan, *, four_bits: bool = True) -> Iterator[Plan
     yield replace(staged, checkpointing=True)
     least: tuple[Bits, ...] = ("int8", "nf4") if four_bits else ("int8",)
     held: list[tuple[Bits, Bits, float]] = [("int8", "int8", 0.0)]
-    held += [("nf4", text, 0.0) for text in least if four_bits]
+    if four_bits and not asked.offload:  # 4 bits cannot wait in main memory
+        held += [("nf4", text, 0.0) for text in least]
     if plan.device != "cpu":
         held += [("int8", "int8", 0.5), *(("int8", text, 1.0) for text in least)]
     for base, text, offload in held:
-        thrift = replace(staged.thrift, base=base, text=text, offload=offload)
+        waiting = max(offload, asked.offload)
+        thrift = replace(staged.thrift, base=base, text=text, offload=waiting)
         yield replace(staged, packed=False, checkpointing=True, thrift=thrift)
 
 
@@ -226,18 +247,7 @@ def fitted(
 
 def rendering(plan: Plan, outline: Outline, side: int) -> int:
     """Bytes while pictures of this side are rendered, with every part in memory."""
-    wide = 4 if plan.precision == "fp32" else 2
-    thrift = plan.thrift
-    total = OWN + _ENCODE * (4 if outline.wide_vae else wide) * _FIRST_LEVEL * side**2
-    for part in outline.weights:
-        if part == "vae":
-            total += (4 if outline.wide_vae else wide) * outline.weights[part]
-            continue
-        bits = thrift.text if part.startswith("text") else thrift.base
-        total += _held(outline, part, bits, wide, double=thrift.double)
-        if not part.startswith("text") and plan.device != "cpu":
-            total -= int(thrift.offload * _held_alone(outline, part, bits, wide))
-    return total
+    return OWN + sum(_parts(plan, outline)) + _through_vae(plan, outline, side**2)
 
 
 def fitted_to_render(
