@@ -11,10 +11,11 @@ from trainer.core.files import free_space
 if TYPE_CHECKING:
     from analysis.cell import Checkpoint
     from analysis.sweep import SweepConfig
+    from trainer.families.outline import Outline
 
 
 def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
-    """Facts to show: how many pictures, how long, how much disk."""
+    """Facts to show: how many pictures, how long, how much memory and disk."""
     asked = config.analysis
     prompts = prompts_of(config)
     shots = len(prompts) * asked.seeds
@@ -23,7 +24,8 @@ def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str,
     races = bool(asked.renders or asked.minutes)
     fine = 2 * shots if asked.fine and not races else 0
     total = spent + fine + shots
-    seconds = total * seconds_a_picture(config)
+    outline = config.rendered.outline("attention")
+    seconds = total * seconds_a_picture(config, outline)
     return {
         "compared": f"{len(checkpoints)} LoRA files x {len(asked.strengths)} strengths",
         "prompts": "; ".join(p.text for p in prompts),
@@ -31,20 +33,19 @@ def preview(config: SweepConfig, checkpoints: Sequence[Checkpoint]) -> dict[str,
         f"{grid:,}, {fine} finer, {shots} of the base model",
         "time": f"about {_clock(seconds)} of rendering"
         + (f" in full; {asked.minutes:g} min are to be spent" if asked.minutes else ""),
-        "memory": _memory(config),
+        "memory": _memory(config, outline),
         "disk": f"about {total * _bytes_a_picture(config) / 1e6:,.0f} MB; "
         f"{free_space(config.cache) / 1e9:,.0f} GB are free",
     }
 
 
-def seconds_a_picture(config: SweepConfig) -> float:
+def seconds_a_picture(config: SweepConfig, outline: Outline | None = None) -> float:
     """From the FLOPs of the denoiser and what this machine multiplies in a second."""
     from trainer.core import device
     from trainer.engine.estimate import SHARE_OF_RATE, rate
 
     plan = device.plan(config.device, config.precision)
-    side = config.analysis.side or config.model.resolution
-    outline = config.model.model_copy(update={"resolution": side}).outline("attention")
+    outline = outline or config.rendered.outline("attention")
     guidance = config.model.guidance_or(config.analysis.guidance)
     twice = config.model.contrasts and guidance > 1
     passes = config.analysis.steps * (2 if twice else 1)
@@ -52,15 +53,14 @@ def seconds_a_picture(config: SweepConfig) -> float:
     return outline.flops * passes / (SHARE_OF_RATE * rate(plan) * cards)
 
 
-def _memory(config: SweepConfig) -> str:
-    """How the base model is held, and what rendering with it takes."""
+def _memory(config: SweepConfig, outline: Outline) -> str:
+    """How the base model is held, and what rendering a picture with it takes."""
     from trainer.engine.memory import GIB, rendering
     from trainer.planning import plan_to_render
 
-    plan = plan_to_render(config.model, config.memory, config.device, config.precision)
-    side = config.analysis.side or config.model.resolution
-    outline = config.model.outline("attention")
-    return f"about {rendering(plan, outline, side) / GIB:.1f} GiB, {plan.format}"
+    model = config.rendered
+    plan = plan_to_render(model, config.memory, config.device, config.precision)
+    return f"about {rendering(plan, outline, model.resolution) / GIB:.1f} GiB, {plan.format}"
 
 
 def _bytes_a_picture(config: SweepConfig) -> float:

@@ -136,7 +136,7 @@ def open_studio(sweep: Sweep, config: SweepConfig, emit: Emit) -> Studio:
     checkpoints = _checkpoints(config, emit)
     config.model.require_negative(asked.negative, where="analysis.negative")
     emit(Preparing("load"))
-    plan = plan_to_render(config.model, config.memory, config.device, config.precision)
+    plan = plan_to_render(config.rendered, config.memory, config.device, config.precision)
     device.choose(plan.device)
     model = config.model.load(plan)
     for warning in model.warnings:

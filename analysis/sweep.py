@@ -75,6 +75,12 @@ class SweepConfig(Config):
 
     analysis: AnalysisConfig = AnalysisConfig()
 
+    @property
+    def rendered(self) -> ModelConfig:
+        """The base model at the size of the pictures."""
+        side = self.analysis.side or self.model.resolution
+        return self.model.model_copy(update={"resolution": side})
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.run is None) == (not self.loras):

@@ -49,7 +49,7 @@ def plan_to_render(
     As the settings say, or as `memory.target_gib` asks, as near as it can be met.
 
     Args:
-        model: Which.
+        model: Which, at the size that it renders.
         memory: A run's section, or the person's.
         where: "auto", "cpu", "cuda", ...
         precision: Of the frozen weights and the maths.

@@ -138,7 +138,10 @@ def cache_captions(
 
 
 def _together(model: LoadedModel) -> int:
-    """Items encoded together. On a CPU, one: each is then the same whatever else is encoded."""
+    """Captions encoded together, and pictures decoded ahead.
+
+    On a CPU, one: each is then the same whatever else is encoded.
+    """
     return 1 if model.plan.device == "cpu" else _BATCH
 
 

@@ -9,6 +9,7 @@ from unittest import mock
 
 from trainer.core.errors import ConfigError
 from trainer.families.outline import Outline
+from trainer.families.reading import delicate
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,6 +62,7 @@ def measure(
     del answer
     for handle in handles:
         handle.remove()
+    holdable = {name: _holdable(part) for name, part in parts.items()}
     return Outline(
         weights={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
         adapted=targets,
@@ -70,24 +72,22 @@ def measure(
         size_step=sides[1],
         latent=cached[0],
         caption=cached[1],
-        holdable={name: sum(_holdable(part)) for name, part in parts.items()},
-        delicate={name: sum(_holdable(part, delicate=True)) for name, part in parts.items()},
-        largest=max(_holdable(denoiser), default=0),
+        holdable={name: sum(found.values()) for name, found in holdable.items()},
+        delicate={
+            name: sum(count for path, count in found.items() if delicate(parts[name], path))
+            for name, found in holdable.items()
+        },
+        largest=max(_holdable(denoiser).values(), default=0),
         recomputed=sum(kept.outside.values()),
         block=max(kept.blocks, default=0),
     )
 
 
-def _holdable(network: nn.Module, *, delicate: bool = False) -> list[int]:
-    """Weights of each layer that can be held in fewer bits; of the delicate ones only."""
-    from trainer.families.reading import delicate as is_delicate
+def _holdable(network: nn.Module) -> dict[str, int]:
+    """Weights of each layer that can be held in fewer bits, by its path."""
     from trainer.networks.held import suits
 
-    return [
-        m.weight.numel()
-        for path, m in network.named_modules()
-        if suits(path, m) and (not delicate or is_delicate(network, path))
-    ]
+    return {path: m.weight.numel() for path, m in network.named_modules() if suits(path, m)}
 
 
 class _Kept:
