@@ -13,7 +13,7 @@ from rich.table import Table
 
 from app import library
 from app.authoring import of_run, of_settings, told_anew
-from app.recipes import find, layered
+from app.recipes import find, hidden_by, layered
 from app.shelves import library_app
 from trainer.core.errors import ConfigError, UserError
 from trainer.core.files import write_atomically
@@ -237,11 +237,9 @@ def print_changes(below: Any, above: Any, names: tuple[str, str]) -> None:
 
 def _warn_of_the_name(preset: Preset) -> None:
     """Say it when a preset of one's own hides others of its name."""
-    name = preset.name
-    shelves = {e.shelf for e in library.entries([]) if e.preset.name == name} - {library.OWN}
-    if shelves:
-        others = ", ".join(f"{shelf}/{name}" for shelf in sorted(shelves))
-        told = f"note: {name!r} by itself means your own preset; the other one is called {others!r}"
+    others = ", ".join(hidden_by(preset.name))
+    if others:
+        told = f"note: {preset.name!r} by itself means your own preset; the other is {others!r}"
         err.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 

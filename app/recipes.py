@@ -40,6 +40,12 @@ def layer_of(ref: str, beside: Path | None = None) -> Layer:
     return preset_layer(found.preset, found.shelf)
 
 
+def hidden_by(name: str) -> list[str]:
+    """What the bare name no longer means once one's own preset has it: LIBRARY/NAME of each."""
+    shelves = {entry.shelf for entry in library.entries([]) if entry.preset.name == name}
+    return [f"{shelf}/{name}" for shelf in sorted(shelves - {library.OWN})]
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     preset: Preset

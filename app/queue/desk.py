@@ -110,8 +110,11 @@ def require_devices(asked: Sequence[Asked]) -> None:
     Raises:
         ConfigError: For the first of them.
     """
-    first = {one.device: one for one in reversed(asked)}
-    for one in (one for one in asked if one is first[one.device]):
+    known: set[str] = set()
+    for one in asked:
+        if one.device in known:
+            continue
+        known.add(one.device)
         try:
             settled_device(one.device)
         except ConfigError as error:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from app import catalogue, library
+from app.recipes import hidden_by
 from app.ui.desk import as_json
 from app.ui.page import Page, page
 from trainer.core.errors import ConfigError
@@ -257,7 +258,9 @@ def _preview(found: Preset | Imported) -> dict[str, Any]:
 
 
 def _offered(preset: Preset) -> dict[str, Any]:
-    return {**catalogue.told(preset), **_contents(preset), "have": library.holds(preset.name)}
+    name = preset.name
+    kept = {"have": library.holds(name), "hides": hidden_by(name)}
+    return {**catalogue.told(preset), **_contents(preset), **kept}
 
 
 def _name_from(path: Path) -> str:

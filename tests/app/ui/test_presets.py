@@ -142,6 +142,15 @@ def test_another_trainers_settings_are_accounted_for(visit, tmp_path, home):
     assert own()[0].settings["adapter"]["rank"] == 16
 
 
+def test_a_preset_that_hides_one_that_ships_is_told_before_it_is_kept(visit, home):
+    page = visit("/presets")
+    page.get_by_role("button", name="Import").click()
+    box = page.get_by_role("dialog", name="Import a preset")
+    box.get_by_label("A preset's string").fill(f"try this: {to_string(preset('sd-style-demo'))} !")
+    box.get_by_role("button", name="Look at it").click()
+    box.get_by_text("the other is then called built in/sd-style-demo").wait_for()
+
+
 def test_a_preset_is_made_of_a_run_without_what_is_personal(visit, made_run, home):
     run = made_run(dataset={"trigger": "zwx"})
     page = visit(f"/presets?run={run.name}")

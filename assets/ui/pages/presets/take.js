@@ -48,7 +48,7 @@ export function preview(found, all, kept) {
   if (found.refused) parts.push(h("div.problem", {}, h("b", {}, "No preset can be made of it: "), `${found.refused.where ? `${found.refused.where}: ` : ""}${found.refused.problem}`));
   if (!found.string) return parts;
   return [...parts, h("h3", {}, found.trainer ? "The preset it makes" : found.name), said(found), compared(found, all, { string: found.string }),
-    h("section.stack.keep", {}, h("h3", {}, "Keep it"), found.have && h("p.note", {}, `You have a preset ${found.name} already; you are asked before it is replaced.`), keeping(found, { string: found.string }, kept))];
+    h("section.stack.keep", {}, h("h3", {}, "Keep it"), found.have && h("p.note", {}, `You have a preset ${found.name} already; you are asked before it is replaced.`), found.hides.length > 0 && h("p.note.warned", {}, `By this name, ${found.name} will mean your own preset; the other is then called ${found.hides.join(", ")}.`), keeping(found, { string: found.string }, kept))];
 }
 
 /** What became of each key of another trainer's settings. */
