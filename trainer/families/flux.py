@@ -119,9 +119,8 @@ class FluxConfig(TransformerConfig):
                 hint="leave it out",
             )
 
-    def shapes(self, made: Mapping[str, Any], side: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, made: Mapping[str, Any], side: int, length: int) -> dict[str, tuple[int, ...]]:
         network, places = made["transformer"], side * side // 4
-        length = self.tokens_of(network)
         return {
             "hidden_states": (1, places, network.in_channels),
             "encoder_hidden_states": (1, length, made["text_encoder_2"].d_model),

@@ -183,9 +183,9 @@ class Sd3Config(TransformerConfig):
             hint="Stable Diffusion 3 medium, 3.5 medium or 3.5 large, as it was published",
         )
 
-    def shapes(self, made: Mapping[str, Any], side: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, made: Mapping[str, Any], side: int, length: int) -> dict[str, tuple[int, ...]]:
         network = made["transformer"]
-        read = self._read_by_clip(made) + self.max_tokens
+        read = self._read_by_clip(made) + length
         return {
             "hidden_states": (1, network.in_channels, side, side),
             "encoder_hidden_states": (1, read, network.joint_attention_dim),

@@ -48,10 +48,13 @@ class TransformerConfig(ModelConfig):
         parts = {name: folder.empty(name) for name in ("transformer", *readers, "vae")}
         made = {name: part.config for name, part in parts.items()}
         self.check(folder, made)
-        tokenizers(folder, readers, made, self.tokens_of(made["transformer"]))
+        length = self.tokens_of(made["transformer"])
+        read = tokenizers(folder, readers, made, length)
+        if self.t5[0] in read:  # which may be made for fewer
+            length = read[self.t5[0]].model_max_length
         vae, step = made["vae"], size_step(made["vae"])
         side = self.resolution // step * 2
-        shapes = self.shapes(made, side)
+        shapes = self.shapes(made, side, length)
         with torch.device("meta"):
             call = {name: torch.empty(s, dtype=torch.bfloat16) for name, s in shapes.items()}
         outline = measure(
@@ -88,12 +91,13 @@ class TransformerConfig(ModelConfig):
         """
 
     @abstractmethod
-    def shapes(self, made: Mapping[str, Any], side: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, made: Mapping[str, Any], side: int, length: int) -> dict[str, tuple[int, ...]]:
         """What the transformer is called with for one picture: arguments -> shapes.
 
         Args:
             made: The configurations of all parts.
             side: Of the picture's square latents.
+            length: How many of T5's words there are.
         """
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from trainer.families.flux import FluxConfig
 from trainer.families.measure import _Kept
 
 
@@ -22,3 +23,10 @@ def test_a_storage_counts_once_and_weights_never():
     for tensor in (weight, picture, picture[1:]):
         kept.keep(tensor)
     assert sum(kept.all.values()) == 3
+
+
+def test_words_are_counted_as_the_model_s_own_tokenizer_cuts_them():
+    """The demo's T5 reads 24, where FLUX.1 dev's reads 512."""
+    outline = FluxConfig(kind="flux", base="demo", resolution=128).outline("attention")
+    assert outline.caption == 4 * 24 * 192
+    assert outline.kept < 10 * 2**20
